@@ -1,0 +1,106 @@
+"""API keys and sessions, each known only by the digest of its secret."""
+
+import time
+from typing import Literal
+
+import msgspec
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from freehold.storage.changes import announce
+from freehold.storage.tables import credentials, users
+
+Kind = Literal["key", "session"]
+
+
+class Credential(msgspec.Struct, frozen=True):
+    """What a list shows of a credential. `hint` is the secret's recognisable beginning, useless by itself."""
+
+    id: str
+    workspace_id: str
+    user_id: str | None
+    kind: Kind
+    name: str
+    hint: str
+    created_at: float
+    expires_at: float | None
+    revoked_at: float | None
+    last_used_at: float | None
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """A valid credential together with who holds it."""
+
+    credential_id: str
+    workspace_id: str
+    user_id: str | None
+    kind: Kind
+    role: str | None
+    digest: bytes
+    expires_at: float | None
+
+
+_listed = tuple(credentials.c[name] for name in Credential.__struct_fields__)
+
+
+async def create(connection: AsyncConnection, credential: Credential, digest: bytes) -> None:
+    """Store a credential."""
+    await connection.execute(insert(credentials).values(**msgspec.structs.asdict(credential), digest=digest))
+
+
+async def find(connection: AsyncConnection, digest: bytes) -> Holder | None:
+    """Who holds the secret with this digest: None when unknown, revoked, expired, or its user is disabled."""
+    query = (
+        select(
+            credentials.c.id,
+            credentials.c.workspace_id,
+            credentials.c.user_id,
+            credentials.c.kind,
+            users.c.role,
+            credentials.c.digest,
+            credentials.c.expires_at,
+        )
+        .select_from(credentials.outerjoin(users, users.c.id == credentials.c.user_id))
+        .where(
+            credentials.c.digest == digest,
+            credentials.c.revoked_at.is_(None),
+            (credentials.c.expires_at.is_(None)) | (credentials.c.expires_at > time.time()),
+            users.c.disabled_at.is_(None),
+        )
+    )
+    row = (await connection.execute(query)).first()
+    return Holder(*row) if row else None
+
+
+async def listed(
+    connection: AsyncConnection, workspace_id: str, kind: Kind, *, user_id: str | None = None
+) -> list[Credential]:
+    """A workspace's credentials of one kind, newest first; only one person's when `user_id` is given."""
+    query = select(*_listed).where(credentials.c.workspace_id == workspace_id, credentials.c.kind == kind)
+    if user_id is not None:
+        query = query.where(credentials.c.user_id == user_id)
+    return [Credential(*row) for row in await connection.execute(query.order_by(credentials.c.created_at.desc()))]
+
+
+async def revoke(
+    connection: AsyncConnection, workspace_id: str, credential_id: str, *, user_id: str | None = None
+) -> bool:
+    """Revoke a credential and announce it. False when there is none to revoke (for this person, if given)."""
+    query = update(credentials).where(
+        credentials.c.id == credential_id,
+        credentials.c.workspace_id == workspace_id,
+        credentials.c.revoked_at.is_(None),
+    )
+    if user_id is not None:
+        query = query.where(credentials.c.user_id == user_id)
+    done = await connection.execute(query.values(revoked_at=time.time()))
+    if done.rowcount != 1:
+        return False
+    await announce(connection, "credential", credential_id)
+    return True
+
+
+async def touch(connection: AsyncConnection, used: dict[str, float]) -> None:
+    """Note when credentials were last used: credential id → time."""
+    for credential_id, at in used.items():
+        await connection.execute(update(credentials).where(credentials.c.id == credential_id).values(last_used_at=at))

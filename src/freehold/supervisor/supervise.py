@@ -1,0 +1,201 @@
+"""The life of one machine's Freehold, start to stop, in order. Called by `cli/up.py` and `supervisor/__main__`.
+
+First what must be true (state, lock, port, driver, database, model), then edge, gateway, console and runners at once,
+then the facts for other commands. Whatever ends the block, everything that was started is stopped in reverse.
+"""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Coroutine
+
+from freehold.console import STATIC
+from freehold.isolation.driver import open_driver
+from freehold.models.store import ModelStore
+from freehold.protocol.errors import Misconfigured, Problem, Unavailable
+from freehold.protocol.http import PeerGone, UnixClient
+from freehold.settings import Settings, dump
+from freehold.storage import changes, engines
+from freehold.storage.engine import Database
+from freehold.supervisor import control
+from freehold.supervisor.children import Child, python_command
+from freehold.supervisor.edges import Edges, public_url
+from freehold.supervisor.instance import Instance, Lock, check_port, clear_run, write_instance
+from freehold.supervisor.preparing import prepare_apart
+from freehold.supervisor.progress import Notice, Ready, Step, Tell
+from freehold.supervisor.report import Report
+from freehold.supervisor.runners import Runners
+
+_START_SECONDS = 30.0
+_POLL_SECONDS = 0.3
+_HOUR = 3600.0
+
+
+async def supervise(settings: Settings, tell: Tell, stop: asyncio.Event) -> None:
+    """Run until `stop` is set. Raises Misconfigured when it cannot start; nothing stays behind then."""
+    began = time.monotonic()
+    layout = settings.layout
+    tell(Step("check"))
+    layout.create()
+    lock = Lock(layout)
+    lock.take()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(lock.release)
+        clear_run(layout)
+        layout.create()
+        stack.callback(clear_run, layout)
+        check_port(settings.edge.bind, settings.edge.port)
+        driver = open_driver(settings.runner.driver)
+        if problems := (*driver.problems(), *_static_problems()):
+            raise Misconfigured(*problems)
+        if settings.runner.driver == "process":
+            tell(
+                Notice("the 'process' driver does not seal the model: it can reach the network. For development only.")
+            )
+        prepared = await prepare_apart(settings, "start", tell)
+        database = await stack.enter_async_context(Database(settings.database_url))
+        edges, runners = Edges(settings), Runners(settings, driver, ModelStore(layout.models))
+        gateway = _python_child(settings, "gateway", "/healthz")
+        console = _python_child(settings, "console", "/api/site")
+        for child in (gateway, console):
+            stack.push_async_callback(child.stop)
+        stack.push_async_callback(edges.stop)
+        stack.push_async_callback(runners.stop)
+
+        tell(Step("runner"))
+        async with database.read() as connection:
+            seq = await changes.latest(connection)
+            wanted = await engines.everywhere(connection)
+        await edges.refresh(relay=prepared.relay)
+        async with _one_reason(), asyncio.TaskGroup() as group:
+            for work in (
+                edges.start(),
+                gateway.start(_START_SECONDS),
+                console.start(_START_SECONDS),
+                runners.apply(wanted),
+            ):
+                group.create_task(work)
+
+        report = Report(settings, [gateway, console], edges, runners, prepared.ca_file)
+        handlers: dict[control.Word, control.Handler] = {
+            "status": report.status,
+            "seal": report.seal,
+            "stop": _setter(stop),
+        }
+        await stack.enter_async_context(control.serve(layout.control_socket, handlers))
+        url = public_url(settings)
+        write_instance(layout, Instance(report.pid, url, prepared.ca_file, settings.runner.driver, time.time()))
+        claim_url = f"{url}/claim#token={prepared.claim}" if prepared.claim else None
+        tell(Ready(url, claim_url, prepared.ca_file, str(settings.state), round(time.monotonic() - began, 2)))
+        follow = _Follower(settings, database, seq, edges, runners)
+        async with _kept(runners.watch(), follow.changes(), follow.clock()):
+            await stop.wait()
+
+
+def _python_child(settings: Settings, name: str, probe: str) -> Child:
+    layout = settings.layout
+    path = layout.gateway_socket if name == "gateway" else layout.console_socket
+    client = UnixClient(str(path))
+
+    async def ready() -> bool:
+        try:
+            async with asyncio.timeout(2), client.request("GET", probe) as response:
+                await response.read()
+                return response.status == 200
+        except (PeerGone, TimeoutError):
+            return False
+
+    return Child(
+        name,
+        python_command(f"freehold.{name}"),
+        log=layout.logs / f"{name}.log",
+        stdin=dump(settings),
+        ready=ready,
+    )
+
+
+class _Follower:
+    """Brings certificate, relay and runners up to date: when the engines change, and every hour."""
+
+    def __init__(self, settings: Settings, database: Database, seq: int, edges: Edges, runners: Runners) -> None:
+        self._settings = settings
+        self._database = database
+        self._seq = seq
+        self._edges = edges
+        self._runners = runners
+
+    async def changes(self) -> None:
+        """Follow the change feed, for ever."""
+        while True:
+            await asyncio.sleep(_POLL_SECONDS)
+            with contextlib.suppress(Unavailable):
+                async with self._database.read() as connection:
+                    news = await changes.since(connection, self._seq)
+                    wanted = await engines.everywhere(connection) if news else []
+                if any(change.topic == "engine" for change in news):
+                    await self._refresh()
+                    await self._apply(wanted)
+                self._seq = news[-1].seq if news else self._seq
+
+    async def clock(self) -> None:
+        """Look after the certificate every hour, for ever."""
+        while True:
+            await asyncio.sleep(_HOUR)
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        try:
+            prepared = await prepare_apart(self._settings, "refresh", lambda _: None)
+            await self._edges.refresh(relay=prepared.relay)
+        except Misconfigured as error:
+            self._note(error)
+
+    async def _apply(self, wanted: list[engines.Engine]) -> None:
+        try:
+            await self._runners.apply(wanted)
+        except Misconfigured as error:
+            self._note(error)
+
+    def _note(self, error: Misconfigured) -> None:
+        with (self._settings.layout.logs / "supervisor.log").open("a") as log:
+            for problem in error.problems:
+                log.write(json.dumps({"time": time.time(), "what": problem.what, "remedy": problem.remedy}) + "\n")
+
+
+@contextlib.asynccontextmanager
+async def _one_reason() -> AsyncIterator[None]:
+    """Out of a task group: the problems of all that failed, as one Misconfigured."""
+    problems: list[Problem] = []
+    try:
+        yield
+    except* Misconfigured as group:
+        for error in group.exceptions:
+            problems += error.problems if isinstance(error, Misconfigured) else ()
+    if problems:
+        raise Misconfigured(*problems)
+
+
+@contextlib.asynccontextmanager
+async def _kept(*works: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _static_problems() -> tuple[Problem, ...]:
+    if (STATIC / "index.html").is_file():
+        return ()
+    return (Problem("the web interface is not built", "Run 'make web', or install Freehold from a wheel."),)
+
+
+def _setter(stop: asyncio.Event) -> control.Handler:
+    async def set_stop() -> dict[str, bool]:
+        stop.set()
+        return {"stopping": True}
+
+    return set_stop

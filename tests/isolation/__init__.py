@@ -1,0 +1,1 @@
+"""Tests of boxes, against real bubblewrap and the real kernel."""
