@@ -41,6 +41,7 @@ workspaces = Table(
     metadata,
     Column("id", _Id, primary_key=True),
     Column("name", String(100), nullable=False),
+    Column("domain", String(253), unique=True),
     Column("created_at", Double, nullable=False),
 )
 
@@ -50,12 +51,35 @@ users = Table(
     Column("id", _Id, primary_key=True),
     _workspace(),
     Column("name", String(100), nullable=False),
-    Column("email", String(254), nullable=False),
+    Column("email", String(254)),  # none: a service account
     Column("role", String(20), nullable=False),
-    Column("password_hash", Text, nullable=False),
+    Column("password_hash", Text),  # none: signs in by a passkey, a provider, or (a service) not at all
+    Column("external_id", String(200)),  # by which a SCIM client knows it
     Column("created_at", Double, nullable=False),
     Column("disabled_at", Double),
     UniqueConstraint("workspace_id", "email"),
+    UniqueConstraint("workspace_id", "external_id"),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _workspace(),
+    Column("name", String(100), nullable=False),
+    Column("role", String(20)),  # what its members may do at least
+    Column("external_id", String(200)),
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("workspace_id", "name"),
+)
+
+group_members = Table(
+    "group_members",
+    metadata,
+    Column("group_id", _Id, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("source", String(40), nullable=False, default=""),  # the provider that says so; "" for a person
+    Index(None, "user_id"),
 )
 
 claims = Table(
@@ -65,9 +89,86 @@ claims = Table(
     _workspace(),
     Column("digest", LargeBinary(32), nullable=False, unique=True),
     Column("role", String(20), nullable=False),
+    Column("email", String(254)),  # an invitation is a claim for this address
+    Column("invited_by", _Id, ForeignKey("users.id", ondelete="SET NULL")),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
     Column("used_at", Double),
+)
+
+totp = Table(
+    "totp",
+    metadata,
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("secret", LargeBinary, nullable=False),  # sealed under the installation's key
+    Column("last_step", BigInteger, nullable=False, default=0),  # a code is good once
+    Column("created_at", Double, nullable=False),
+    Column("confirmed_at", Double),
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("used_at", Double),
+    Index(None, "user_id"),
+)
+
+passkeys = Table(
+    "passkeys",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("credential", LargeBinary(1023), nullable=False, unique=True),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("sign_count", BigInteger, nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("last_used_at", Double),
+    Index(None, "user_id"),
+)
+
+providers = Table(
+    "providers",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _workspace(),
+    Column("name", String(40), nullable=False),
+    Column("title", String(100), nullable=False),
+    Column("issuer", String(500), nullable=False),
+    Column("client_id", String(300), nullable=False),
+    Column("client_secret", LargeBinary),  # sealed under the installation's key; none: a public client
+    Column("audience", String(300)),  # access tokens for it are taken by the API; none: sign-in only
+    Column("options", Text, nullable=False),  # JSON: scopes, claim and group mapping, allowed e-mail domains
+    Column("metadata", Text),  # JSON: discovered endpoints and keys
+    Column("fetched_at", Double),
+    Column("created_at", Double, nullable=False),
+    Column("disabled_at", Double),
+    UniqueConstraint("workspace_id", "name"),
+)
+
+external_identities = Table(
+    "external_identities",
+    metadata,
+    Column("provider_id", _Id, ForeignKey("providers.id", ondelete="CASCADE"), primary_key=True),
+    Column("subject", String(300), primary_key=True),
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index(None, "user_id"),
+)
+
+limits = Table(
+    "limits",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _workspace(),
+    Column("kind", String(10), nullable=False),  # workspace, group, user, key, assistant, address
+    Column("subject", String(100), nullable=False),  # an id, or "*" for each of the kind
+    Column("bounds", Text, nullable=False),  # JSON
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("workspace_id", "kind", "subject"),
 )
 
 credentials = Table(
@@ -80,11 +181,31 @@ credentials = Table(
     Column("name", String(100), nullable=False),
     Column("digest", LargeBinary(32), nullable=False, unique=True),
     Column("hint", String(16), nullable=False),
+    Column("scopes", String(200), nullable=False, default=""),  # words with a space between; "": all
+    Column("assistants", Text, nullable=False, default=""),  # JSON list of names; "": all
+    Column("sources", Text, nullable=False, default=""),  # JSON list of networks; "": anywhere
+    Column("methods", String(40), nullable=False, default=""),  # a session: how it was proved (pwd, otp, passkey, oidc)
+    Column("provider_id", _Id, ForeignKey("providers.id", ondelete="CASCADE")),
+    Column("external_session", String(300)),  # the provider's name of the session, for its logout
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double),
     Column("revoked_at", Double),
     Column("last_used_at", Double),
     Index(None, "workspace_id", "kind"),
+    Index(None, "user_id", "kind"),
+)
+
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    _workspace(),
+    Column("owner", _Id, nullable=False),  # the user, or the credential of no user
+    Column("previous_id", _Id),
+    Column("body", Text, nullable=False),
+    Column("input", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index(None, "workspace_id", "created_at"),
 )
 
 engines = Table(

@@ -23,23 +23,10 @@ def upgrade() -> None:
         "workspaces",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("domain", sa.String(length=253), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workspaces")),
-    )
-    op.create_table(
-        "claims",
-        sa.Column("id", sa.String(length=40), nullable=False),
-        sa.Column("workspace_id", sa.String(length=40), nullable=False),
-        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("role", sa.String(length=20), nullable=False),
-        sa.Column("created_at", sa.Double(), nullable=False),
-        sa.Column("expires_at", sa.Double(), nullable=False),
-        sa.Column("used_at", sa.Double(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["workspace_id"], ["workspaces.id"], name=op.f("fk_claims_workspace_id"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_claims")),
-        sa.UniqueConstraint("digest", name=op.f("uq_claims_digest")),
+        sa.UniqueConstraint("domain", name=op.f("uq_workspaces_domain")),
     )
     op.create_table(
         "engines",
@@ -60,13 +47,80 @@ def upgrade() -> None:
         sa.UniqueConstraint("workspace_id", "name", name=op.f("uq_engines_workspace_id_name")),
     )
     op.create_table(
+        "groups",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("workspace_id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("role", sa.String(length=20), nullable=True),
+        sa.Column("external_id", sa.String(length=200), nullable=True),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspaces.id"], name=op.f("fk_groups_workspace_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_groups")),
+        sa.UniqueConstraint("workspace_id", "name", name=op.f("uq_groups_workspace_id_name")),
+    )
+    op.create_table(
+        "limits",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("workspace_id", sa.String(length=40), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("subject", sa.String(length=100), nullable=False),
+        sa.Column("bounds", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspaces.id"], name=op.f("fk_limits_workspace_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_limits")),
+        sa.UniqueConstraint("workspace_id", "kind", "subject", name=op.f("uq_limits_workspace_id_kind_subject")),
+    )
+    op.create_table(
+        "providers",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("workspace_id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("title", sa.String(length=100), nullable=False),
+        sa.Column("issuer", sa.String(length=500), nullable=False),
+        sa.Column("client_id", sa.String(length=300), nullable=False),
+        sa.Column("client_secret", sa.LargeBinary(), nullable=True),
+        sa.Column("audience", sa.String(length=300), nullable=True),
+        sa.Column("options", sa.Text(), nullable=False),
+        sa.Column("metadata", sa.Text(), nullable=True),
+        sa.Column("fetched_at", sa.Double(), nullable=True),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("disabled_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspaces.id"], name=op.f("fk_providers_workspace_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_providers")),
+        sa.UniqueConstraint("workspace_id", "name", name=op.f("uq_providers_workspace_id_name")),
+    )
+    op.create_table(
+        "responses",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("workspace_id", sa.String(length=40), nullable=False),
+        sa.Column("owner", sa.String(length=40), nullable=False),
+        sa.Column("previous_id", sa.String(length=40), nullable=True),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("input", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspaces.id"], name=op.f("fk_responses_workspace_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_responses")),
+    )
+    op.create_index(
+        op.f("ix_responses_workspace_id_created_at"), "responses", ["workspace_id", "created_at"], unique=False
+    )
+    op.create_table(
         "users",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("workspace_id", sa.String(length=40), nullable=False),
         sa.Column("name", sa.String(length=100), nullable=False),
-        sa.Column("email", sa.String(length=254), nullable=False),
+        sa.Column("email", sa.String(length=254), nullable=True),
         sa.Column("role", sa.String(length=20), nullable=False),
-        sa.Column("password_hash", sa.Text(), nullable=False),
+        sa.Column("password_hash", sa.Text(), nullable=True),
+        sa.Column("external_id", sa.String(length=200), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("disabled_at", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(
@@ -74,6 +128,25 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("workspace_id", "email", name=op.f("uq_users_workspace_id_email")),
+        sa.UniqueConstraint("workspace_id", "external_id", name=op.f("uq_users_workspace_id_external_id")),
+    )
+    op.create_table(
+        "claims",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("workspace_id", sa.String(length=40), nullable=False),
+        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("role", sa.String(length=20), nullable=False),
+        sa.Column("email", sa.String(length=254), nullable=True),
+        sa.Column("invited_by", sa.String(length=40), nullable=True),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.Column("used_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["invited_by"], ["users.id"], name=op.f("fk_claims_invited_by"), ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspaces.id"], name=op.f("fk_claims_workspace_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_claims")),
+        sa.UniqueConstraint("digest", name=op.f("uq_claims_digest")),
     )
     op.create_table(
         "conversations",
@@ -89,11 +162,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conversations")),
     )
-    with op.batch_alter_table("conversations", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_conversations_user_id_updated_at"), ["user_id", "updated_at"], unique=False
-        )
-
+    op.create_index(
+        op.f("ix_conversations_user_id_updated_at"), "conversations", ["user_id", "updated_at"], unique=False
+    )
     op.create_table(
         "credentials",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -103,10 +174,19 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
         sa.Column("hint", sa.String(length=16), nullable=False),
+        sa.Column("scopes", sa.String(length=200), nullable=False),
+        sa.Column("assistants", sa.Text(), nullable=False),
+        sa.Column("sources", sa.Text(), nullable=False),
+        sa.Column("methods", sa.String(length=40), nullable=False),
+        sa.Column("provider_id", sa.String(length=40), nullable=True),
+        sa.Column("external_session", sa.String(length=300), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("expires_at", sa.Double(), nullable=True),
         sa.Column("revoked_at", sa.Double(), nullable=True),
         sa.Column("last_used_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["provider_id"], ["providers.id"], name=op.f("fk_credentials_provider_id"), ondelete="CASCADE"
+        ),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_credentials_user_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
             ["workspace_id"], ["workspaces.id"], name=op.f("fk_credentials_workspace_id"), ondelete="CASCADE"
@@ -114,9 +194,71 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_credentials")),
         sa.UniqueConstraint("digest", name=op.f("uq_credentials_digest")),
     )
-    with op.batch_alter_table("credentials", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_credentials_workspace_id_kind"), ["workspace_id", "kind"], unique=False)
-
+    op.create_index(op.f("ix_credentials_user_id_kind"), "credentials", ["user_id", "kind"], unique=False)
+    op.create_index(op.f("ix_credentials_workspace_id_kind"), "credentials", ["workspace_id", "kind"], unique=False)
+    op.create_table(
+        "external_identities",
+        sa.Column("provider_id", sa.String(length=40), nullable=False),
+        sa.Column("subject", sa.String(length=300), nullable=False),
+        sa.Column("user_id", sa.String(length=40), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["provider_id"], ["providers.id"], name=op.f("fk_external_identities_provider_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_external_identities_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("provider_id", "subject", name=op.f("pk_external_identities")),
+    )
+    op.create_index(op.f("ix_external_identities_user_id"), "external_identities", ["user_id"], unique=False)
+    op.create_table(
+        "group_members",
+        sa.Column("group_id", sa.String(length=40), nullable=False),
+        sa.Column("user_id", sa.String(length=40), nullable=False),
+        sa.Column("source", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["group_id"], ["groups.id"], name=op.f("fk_group_members_group_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_group_members_user_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("group_id", "user_id", name=op.f("pk_group_members")),
+    )
+    op.create_index(op.f("ix_group_members_user_id"), "group_members", ["user_id"], unique=False)
+    op.create_table(
+        "passkeys",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("user_id", sa.String(length=40), nullable=False),
+        sa.Column("credential", sa.LargeBinary(length=1023), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("sign_count", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("last_used_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_passkeys_user_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_passkeys")),
+        sa.UniqueConstraint("credential", name=op.f("uq_passkeys_credential")),
+    )
+    op.create_index(op.f("ix_passkeys_user_id"), "passkeys", ["user_id"], unique=False)
+    op.create_table(
+        "recovery_codes",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("user_id", sa.String(length=40), nullable=False),
+        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("used_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_recovery_codes_user_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_recovery_codes")),
+        sa.UniqueConstraint("digest", name=op.f("uq_recovery_codes_digest")),
+    )
+    op.create_index(op.f("ix_recovery_codes_user_id"), "recovery_codes", ["user_id"], unique=False)
+    op.create_table(
+        "totp",
+        sa.Column("user_id", sa.String(length=40), nullable=False),
+        sa.Column("secret", sa.LargeBinary(), nullable=False),
+        sa.Column("last_step", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("confirmed_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_totp_user_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_totp")),
+    )
     op.create_table(
         "messages",
         sa.Column("id", sa.String(length=40), nullable=False),
