@@ -11,8 +11,8 @@ TOKENS = 200
 PIECE = " word"
 
 
-def _ndjson() -> str:
-    lines = [json.dumps({"type": "delta", "text": PIECE})] * TOKENS
+def _ndjson(pieces: int) -> str:
+    lines = [json.dumps({"type": "delta", "text": PIECE * (TOKENS // pieces)})] * pieces
     usage = {"prompt": 12, "completion": TOKENS, "cached": 0}
     return "\n".join([*lines, json.dumps({"type": "finished", "reason": "stop", "usage": usage})]) + "\n"
 
@@ -31,7 +31,8 @@ def _sse() -> str:
 
 def write(folder: Path) -> Path:
     """Write the configuration and the bodies; gives nginx's configuration. Listens on `folder/mock.sock`."""
-    (folder / "runner").write_text(_ndjson())
+    (folder / "runner").write_text(_ndjson(TOKENS))
+    (folder / "joined").write_text(_ndjson(1))
     (folder / "whole").write_text(_openai())
     (folder / "stream").write_text(_sse())
     path = folder / "mock.conf"
@@ -41,6 +42,7 @@ def write(folder: Path) -> Path:
         f"    location = /{name} {{ internal; root {folder}; default_type {kind}; }}\n"
         for where, name, kind in (
             ("/chat", "runner", "application/x-ndjson"),
+            ("/chat/joined", "joined", "application/x-ndjson"),
             ("/v1/chat/completions", "whole", "application/json"),
             ("/v1/stream", "stream", "text/event-stream"),
         )

@@ -65,15 +65,30 @@ class Edge(_Closed):
 
 @dataclass(frozen=True)
 class Gateway(_Closed):
-    """The data plane's own bounds."""
+    """The data plane's own bounds. `max_wait…`: how late an exchange may start, by its priority class."""
 
-    max_waiting: Count = 64
+    workers: Annotated[int, Ge(1), Le(32)] = 1
+    max_waiting: Count = 256
+    max_waiting_bytes: Bytes = 64 << 20
+    max_waiting_of_one: Count = 200
     max_wait: Seconds = 30
+    max_wait_interactive: Seconds = 60
+    max_wait_batch: Seconds = 600
     first_event_timeout: Seconds = 300
     idle_event_timeout: Seconds = 120
     max_messages: Annotated[int, Gt(0)] = 1000
     max_json_depth: Annotated[int, Ge(4), Le(64)] = 64
     max_tokens: Annotated[int, Gt(0)] = 4096
+
+
+@dataclass(frozen=True)
+class Limits(_Closed):
+    """Where limits are remembered: `local` (a file that this machine's workers share), `memory` (one worker), or the
+    URL of a Valkey or Redis server for replicas. `share`: the part of each limit that a replica grants by itself while
+    that server is away; 0 refuses."""
+
+    store: str = "local"
+    share: Annotated[float, Ge(0), Le(1)] = 0
 
 
 @dataclass(frozen=True)
@@ -112,6 +127,7 @@ class Settings(_Closed):
     database: str = ""
     edge: Edge = field(default_factory=Edge)
     gateway: Gateway = field(default_factory=Gateway)
+    limits: Limits = field(default_factory=Limits)
     console: Console = field(default_factory=Console)
     runner: Runner = field(default_factory=Runner)
     models: Models = field(default_factory=Models)
@@ -216,6 +232,16 @@ class Layout:
     def pool_file(self) -> Path:
         """The live runners of each workspace, written by the supervisor, watched by the gateway."""
         return self.run / "pools.json"
+
+    @property
+    def limits_file(self) -> Path:
+        """What the local store of limits remembers; it outlives restarts."""
+        return self.state / "limits"
+
+    @property
+    def load_file(self) -> Path:
+        """How the lines before the runners are, written by the gateway once a second."""
+        return self.run / "load.json"
 
     @property
     def instance_file(self) -> Path:
@@ -337,6 +363,7 @@ def _gather(file: Path, options: dict[str, Any]) -> Settings:
         database: str = ""
         edge: Edge = Edge()
         gateway: Gateway = Gateway()
+        limits: Limits = Limits()
         console: Console = Console()
         runner: Runner = Runner()
         models: Models = Models()

@@ -8,6 +8,7 @@ from pathlib import Path
 from freehold.edge import config, relay
 from freehold.edge.certificates import Certificate
 from freehold.edge.names import Names
+from freehold.edge.sites import Site
 from freehold.settings import Edge, Layout, Tls
 
 FOLDER = Path(__file__).with_name("golden")
@@ -21,6 +22,16 @@ CERTIFICATE = Certificate(
 )
 MODERN = Edge(domains=("ai.example.org",))
 INTERMEDIATE = Edge(bind="::", port=443, tls=Tls(profile="intermediate"))
+ACME = Site(
+    "ws_acme",
+    "acme.example",
+    Certificate(
+        LAYOUT.certificates / "ws_acme" / "leaf-fedcba9876543210.pem",
+        LAYOUT.keys / "ws_acme" / "leaf-fedcba9876543210.pem",
+        datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC),
+        own=False,
+    ),
+)
 ENGINES = {
     "ws_alpha": (
         relay.OutsideEngine("cloud", "https://models.example.com/openai/v1", LAYOUT.keys / "engine-cloud.key"),
@@ -34,7 +45,7 @@ def rendered() -> dict[str, str]:
     """Golden file name → what the code renders now."""
     keys = {route.id: "sk-golden" for route in relay.routes_of(ENGINES) if route.engine.authorization}
     return {
-        **{f"modern-{n}": t for n, t in config.render(MODERN, LAYOUT, NAMES, CERTIFICATE).items()},
+        **{f"modern-{n}": t for n, t in config.render(MODERN, LAYOUT, NAMES, CERTIFICATE, [ACME]).items()},
         **{f"intermediate-{n}": t for n, t in config.render(INTERMEDIATE, LAYOUT, Names(), CERTIFICATE).items()},
         **relay.render(LAYOUT, ENGINES, keys, Path("/etc/ssl/certs/ca-certificates.crt")),
     }

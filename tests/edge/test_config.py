@@ -8,7 +8,9 @@ from typing import Literal
 import pytest
 
 from freehold.edge import certificates, config, process, relay
+from freehold.edge.listener import OWN
 from freehold.edge.names import Names, local_names, reachable
+from freehold.edge.sites import site
 from freehold.protocol.errors import Misconfigured
 from freehold.settings import Edge, Layout, Tls
 from tests.edge import golden
@@ -26,7 +28,7 @@ def test_golden() -> None:
 def test_envoy_accepts_the_edge(layout: Layout, profile: Literal["modern", "intermediate"]) -> None:
     edge = Edge(domains=("ai.example.org",), tls=Tls(profile=profile))
     config.write(edge, layout, NAMES, certificates.ensure(edge, layout, NAMES))
-    process.validate(layout.edge / config.BOOTSTRAP)
+    process.validate(layout.edge / config.CHECK)
 
 
 def test_envoy_accepts_the_relay(layout: Layout) -> None:
@@ -39,7 +41,7 @@ def test_envoy_accepts_the_relay(layout: Layout) -> None:
 def test_envoys_reason_reaches_the_operator(layout: Layout) -> None:
     edge = Edge()
     config.write(edge, layout, NAMES, certificates.ensure(edge, layout, NAMES))
-    path = layout.edge / config.BOOTSTRAP
+    path = layout.edge / config.CHECK
     path.write_text(path.read_text().replace('"TLSv1_3"', '"TLSv9"', 1))
     with pytest.raises(Misconfigured, match="TLSv9"):
         process.validate(path)
@@ -48,17 +50,42 @@ def test_envoys_reason_reaches_the_operator(layout: Layout) -> None:
 def test_only_what_changed_is_written(layout: Layout) -> None:
     edge = Edge()
     certificate = certificates.ensure(edge, layout, NAMES)
-    assert config.write(edge, layout, NAMES, certificate) == {config.BOOTSTRAP, config.ROUTES, config.SECRETS}
+    own = config.secret_file(OWN)
+    assert config.write(edge, layout, NAMES, certificate) == {
+        config.BOOTSTRAP,
+        config.CHECK,
+        config.LISTENER,
+        config.ROUTES,
+        own,
+    }
     assert config.write(edge, layout, NAMES, certificate) == frozenset()
     more = Names(NAMES.hosts, (*NAMES.addresses, "192.0.2.8"))
     assert config.write(edge, layout, more, certificate) == {config.ROUTES}
     assert all(path.stat().st_mode & 0o077 == 0 for path in layout.edge.iterdir())
 
 
+def test_a_site_comes_and_goes_without_the_bootstrap(layout: Layout) -> None:
+    edge = Edge()
+    certificate = certificates.ensure(edge, layout, NAMES)
+    config.write(edge, layout, NAMES, certificate)
+    acme = site(edge, layout, "ws_acme", "acme.example")
+    secret = config.secret_file("ws_acme")
+    assert config.write(edge, layout, NAMES, certificate, [acme]) == {
+        config.CHECK,
+        config.LISTENER,
+        config.ROUTES,
+        secret,
+    }
+    process.validate(layout.edge / config.CHECK)
+    assert acme.certificate.chain.parent == layout.certificates / "ws_acme"
+    config.write(edge, layout, NAMES, certificate)
+    assert not (layout.edge / secret).exists()
+
+
 def test_bind_must_be_an_address(layout: Layout) -> None:
     edge = Edge(bind="example.org")
     with pytest.raises(Misconfigured, match=r"edge\.bind"):
-        config.bootstrap(edge, layout, NAMES)
+        config.render(edge, layout, NAMES, golden.CERTIFICATE)
 
 
 def test_nothing_but_the_listener_is_on_tcp() -> None:
@@ -68,7 +95,7 @@ def test_nothing_but_the_listener_is_on_tcp() -> None:
             return found + [one for inner in value.values() for one in sockets(inner)]
         return [one for inner in value for one in sockets(inner)] if isinstance(value, list) else []
 
-    edge = config.bootstrap(golden.MODERN, golden.LAYOUT, golden.NAMES)
+    edge = json.loads(golden.rendered()[f"modern-{config.CHECK}"])
     assert sockets(edge) == [{"address": "127.0.0.1", "port_value": 8443}]
     assert sockets(json.loads(golden.rendered()[relay.LISTENERS])) == []
 

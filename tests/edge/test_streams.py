@@ -7,14 +7,17 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from freehold.edge import certificates, config, process
+from freehold.edge.listener import OWN
 from freehold.edge.names import Names
-from freehold.settings import Edge
+from freehold.edge.sites import site
+from freehold.protocol.http import UnixClient
+from freehold.settings import Edge, Layout
 from tests.edge.door import NAMES, Door, free_port, opened, read
 from tests.edge.http2 import connected, rows
 from tests.edge.recorder import Gate
@@ -51,6 +54,20 @@ def _serial(door: Door) -> str:
     return str(found["serialNumber"])
 
 
+def _names_shown(door: Door, name: str) -> list[str]:
+    """The names of the certificate that is shown for `name`; none when the connection is refused."""
+    try:
+        with door.connect(name) as connection:
+            found = connection.getpeercert() or {}
+    except (ssl.SSLError, ConnectionError):
+        return []
+    return [str(entry[1]) for entry in found.get("subjectAltName", ())]
+
+
+def _status(door: Door, host: str) -> int:
+    return door.ask("GET", "/", host=host).status
+
+
 def test_each_event_arrives_at_once(door: Door) -> None:
     gate = Gate()
     with _stream(door, gate) as connection:
@@ -72,7 +89,10 @@ def test_a_stream_outlives_a_new_certificate_and_new_routes(own_door: Door) -> N
         assert door.ask("GET", "/", host="192.0.2.99").status == 421
         moved = Names(NAMES.hosts, (*NAMES.addresses, "192.0.2.99"))
         renewed = certificates.ensure(door.edge, door.layout, moved)
-        assert config.write(door.edge, door.layout, moved, renewed) == {config.ROUTES, config.SECRETS}
+        assert config.write(door.edge, door.layout, moved, renewed) == {
+            config.ROUTES,
+            config.secret_file(OWN),
+        }
         deadline = time.monotonic() + 5
         while _serial(door) == before or door.ask("GET", "/", host="192.0.2.99").status != 200:
             assert time.monotonic() < deadline
@@ -82,9 +102,31 @@ def test_a_stream_outlives_a_new_certificate_and_new_routes(own_door: Door) -> N
         _until(connection, b"0\r\n\r\n")
 
 
+def test_a_stream_outlives_a_workspace_that_comes_and_goes(own_door: Door) -> None:
+    door, gate = own_door, Gate()
+    certificate = certificates.ensure(door.edge, door.layout, NAMES)
+    with _stream(door, gate) as connection:
+        gate.let()
+        _until(connection, b"data: 0")
+        acme = site(door.edge, door.layout, "ws_acme", "acme.example")
+        config.write(door.edge, door.layout, NAMES, certificate, [acme])
+        deadline = time.monotonic() + 5
+        while _names_shown(door, "acme.example") != ["acme.example"] or _status(door, "acme.example") != 200:
+            assert time.monotonic() < deadline
+        gate.let()
+        _until(connection, b"data: 1")
+        config.write(door.edge, door.layout, NAMES, certificate)
+        while _names_shown(door, "acme.example") or _status(door, "acme.example") != 421:
+            assert time.monotonic() < deadline + 5
+        gate.let()
+        _until(connection, b"data: 2")
+        gate.finish()
+        _until(connection, b"0\r\n\r\n")
+
+
 def test_a_broken_update_changes_nothing(own_door: Door) -> None:
     before = _serial(own_door)
-    for name in (config.SECRETS, config.ROUTES):
+    for name in (config.secret_file(OWN), config.ROUTES):
         config.replace(own_door.layout.edge / name, '{"resources": [{"@type": "nonsense"}]}')
     deadline = time.monotonic() + 5
     while "nonsense" not in (own_door.layout.logs / "envoy.log").read_text():
@@ -206,12 +248,29 @@ async def _admin(door: Door, path: str) -> int:
     return int(line.split()[1])
 
 
-def test_a_taken_port_ends_envoy(own_door: Door) -> None:
-    done = subprocess.run(
-        process.command(own_door.layout.edge / config.BOOTSTRAP), capture_output=True, timeout=10, check=False
-    )
-    assert done.returncode != 0
-    assert b"Address already in use" in done.stderr
+def test_an_edge_without_its_port_is_not_ready(own_door: Door) -> None:
+    layout = Layout(own_door.layout.state / "second")
+    layout.create()
+    config.write(own_door.edge, layout, NAMES, certificates.ensure(own_door.edge, layout, NAMES))
+    log = layout.logs / "envoy.log"
+    with log.open("wb") as errors:
+        envoy = subprocess.Popen(process.command(layout.edge / config.BOOTSTRAP), stderr=errors)
+
+    async def asked(question: Callable[[UnixClient], Awaitable[bool]]) -> bool:
+        admin = UnixClient(str(layout.envoy_admin_socket))
+        try:
+            return await question(admin)
+        finally:
+            admin.close()
+
+    try:
+        deadline = time.monotonic() + 10
+        while b"Address already in use" not in log.read_bytes() or not asyncio.run(asked(process.lives)):
+            assert time.monotonic() < deadline
+        assert not asyncio.run(asked(process.listens))
+    finally:
+        envoy.kill()
+        envoy.wait(10)
 
 
 @pytest.mark.parametrize("bind", ["::", "0.0.0.0", "::1"])  # noqa: S104

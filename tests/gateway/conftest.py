@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from freehold.gateway.app import Gateway
+from freehold.gateway.app import gateway
 from freehold.isolation.pool import LiveRunner, write_pool_file
 from freehold.protocol.http import UnixClient
-from tests.conftest import Home, serving
+from tests.conftest import Home
 
 Script = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -82,7 +82,7 @@ async def stage(home: Home) -> AsyncIterator[Stage]:
     socket = layout.runners / "r.sock"
     runner_server = await asyncio.start_unix_server(runner, str(socket))
     write_pool_file(layout.pool_file, [LiveRunner("r", home.workspace.id, str(socket), 2)])
-    async with serving(Gateway(home.settings), layout.gateway_socket):
+    async with gateway(home.settings, layout.gateway_socket):
         yield stage
         client.close()
     runner_server.close()

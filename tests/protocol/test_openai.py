@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 
 from freehold.protocol import openai
 from freehold.protocol.chat import Delta, Embeddings, Finished, ToolDelta, Usage
+from freehold.protocol.dialect import Asked, Bounds
 from freehold.protocol.errors import Refused
 
 MARK = "zq7Marker"
 HELLO = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
-def parse(body: dict[str, Any] | bytes) -> openai.ChatCall:
+def parse(body: dict[str, Any] | bytes) -> Asked:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return openai.parse_chat(data, max_depth=64, max_messages=100, max_tokens=1000)
+    return openai.parse(data, Bounds(64, 100, 1000))
 
 
 def refusal(body: dict[str, Any] | bytes) -> Refused:
@@ -134,8 +135,12 @@ def test_stream_and_whole_say_the_same() -> None:
         ToolDelta(0, arguments=":1}"),
     ]
     end = Finished("tool_calls", Usage(3, 4, 1))
-    streamed, gathered = openai.ChatWriter("exg_1", "m"), openai.ChatWriter("exg_1", "m")
-    chunks = [json.loads(streamed.chunk(event, usage_key=True)) for event in [*events, end]]
+    streamed, gathered = openai.ChatWriter("exg_1", "m", include_usage=True), openai.ChatWriter("exg_1", "m")
+    sent = streamed.opening() + b"".join(map(streamed.piece, events)) + streamed.closing(end)
+    *lines, done, _ = sent.decode().split("\n\n")
+    assert done == "data: [DONE]"
+    *chunks, usage = [json.loads(line.removeprefix("data: ")) for line in lines]
+    assert all(chunk["usage"] is None for chunk in chunks)
     for event in events:
         gathered.gather(event)
     whole = json.loads(gathered.whole(end))
@@ -144,7 +149,7 @@ def test_stream_and_whole_say_the_same() -> None:
     assert whole["choices"][0]["message"]["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"a":1}'}
     assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
     assert chunks[-1]["choices"][0]["finish_reason"] == whole["choices"][0]["finish_reason"] == "tool_calls"
-    assert whole["usage"] == json.loads(streamed.usage_chunk(end.usage))["usage"]
+    assert whole["usage"] == usage["usage"]
     assert whole["usage"]["total_tokens"] == 7
 
 

@@ -19,7 +19,7 @@ import pytest
 from freehold.models import catalogue
 from freehold.models.fetch import NoSource
 from freehold.models.store import ModelStore
-from freehold.protocol.chat import Delta, Event, Failed, Finished, ToolDelta, decode_event
+from freehold.protocol.chat import Delta, Event, Failed, Finished, ToolDelta, decode_events
 from freehold.protocol.http import PeerGone, UnixClient
 from freehold.runner.config import Embedder, EngineConfig, LlamaCpp, RunnerConfig, encode
 from tests.conftest import until
@@ -96,7 +96,7 @@ class Client:
         status, body = await self.post("/chat", ask(content, **more))
         if status != 200:
             return Answer(status, code=json.loads(body)["code"])
-        return Answer(status, tuple(decode_event(line) for line in body.splitlines()))
+        return Answer(status, tuple(decode_events(body)))
 
     async def embed(self, *inputs: str) -> list[list[float]]:
         status, body = await self.post("/embeddings", {"assistant": "", "inputs": inputs})

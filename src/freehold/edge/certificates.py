@@ -42,23 +42,35 @@ class Certificate:
     own: bool
 
 
+@dataclass(frozen=True)
+class _Shelf:
+    certificates: Path
+    keys: Path
+
+
 def ca_file(layout: Layout) -> Path:
     """Where the local CA's public certificate lies: what a client must trust."""
     return layout.certificates / _CA_FILE
 
 
-def ensure(edge: Edge, layout: Layout, names: Names, *, now: datetime.datetime | None = None) -> Certificate:
-    """The certificate to show now; made, renewed or taken over when needed. Raises Misconfigured with the remedy."""
+def ensure(
+    edge: Edge, layout: Layout, names: Names, *, folder: str = "", now: datetime.datetime | None = None
+) -> Certificate:
+    """The certificate to show now; made, renewed or taken over when needed. Raises Misconfigured with the remedy.
+
+    `folder` is where under `certificates/` and `keys/` the pair lies: a workspace with a domain has one of its own.
+    """
     now = now or datetime.datetime.now(datetime.UTC)
+    shelf = _Shelf(layout.certificates / folder, layout.keys / folder)
     if edge.tls.certificate is not None or edge.tls.key is not None:
-        return _operators(edge, layout, now)
+        return _operators(edge, shelf, now)
     authority, signer = _authority(layout, now)
-    current = _current(layout, authority, names, now)
+    current = _current(shelf, authority, names, now)
     if current is None:
         key = ec.generate_private_key(ec.SECP256R1())
         current = _issue(names, key, authority, signer, now)
-        _store(layout, current.public_bytes(_PEM), _key_bytes(key), current)
-    chain, private = _paths(layout, current)
+        _store(shelf, current.public_bytes(_PEM), _key_bytes(key), current)
+    chain, private = _paths(shelf, current)
     return Certificate(chain, private, current.not_valid_after_utc, own=True)
 
 
@@ -162,44 +174,44 @@ def _covers(certificate: x509.Certificate) -> tuple[set[str], set[str]]:
 
 
 def _current(
-    layout: Layout, authority: x509.Certificate, names: Names, now: datetime.datetime
+    shelf: _Shelf, authority: x509.Certificate, names: Names, now: datetime.datetime
 ) -> x509.Certificate | None:
     """The newest leaf in the store that is whole, of this CA, for these names and not due. Damage is no error here."""
     wanted = set(names.hosts), set(names.addresses)
     usable = []
-    for chain in layout.certificates.glob("leaf-*.pem"):
+    for chain in shelf.certificates.glob("leaf-*.pem"):
         with contextlib.suppress(OSError, ValueError, TypeError, UnsupportedAlgorithm):
             leaf = x509.load_pem_x509_certificate(chain.read_bytes())
-            key = serialization.load_pem_private_key(_paths(layout, leaf)[1].read_bytes(), None)
+            key = serialization.load_pem_private_key(_paths(shelf, leaf)[1].read_bytes(), None)
             whole = leaf.issuer == authority.subject and key.public_key() == leaf.public_key()
             if whole and _covers(leaf) == wanted and not _is_due(leaf, now):
                 usable.append(leaf)
     return max(usable, key=lambda leaf: leaf.not_valid_after_utc, default=None)
 
 
-def _paths(layout: Layout, leaf: x509.Certificate) -> tuple[Path, Path]:
+def _paths(shelf: _Shelf, leaf: x509.Certificate) -> tuple[Path, Path]:
     name = leaf.fingerprint(hashes.SHA256()).hex()[:16]
-    return layout.certificates / f"leaf-{name}.pem", layout.keys / f"leaf-{name}.pem"
+    return shelf.certificates / f"leaf-{name}.pem", shelf.keys / f"leaf-{name}.pem"
 
 
-def _store(layout: Layout, chain: bytes, key: bytes, leaf: x509.Certificate) -> None:
+def _store(shelf: _Shelf, chain: bytes, key: bytes, leaf: x509.Certificate) -> None:
     """Write a pair, key first, and forget all but it and the youngest one before it (Envoy may still name that)."""
-    chain_path, key_path = _paths(layout, leaf)
-    before = sorted(layout.certificates.glob("leaf-*.pem"), key=os.path.getmtime)
+    chain_path, key_path = _paths(shelf, leaf)
+    before = sorted(shelf.certificates.glob("leaf-*.pem"), key=os.path.getmtime)
     if not key_path.exists() or key_path.read_bytes() != key:
         write_private(key_path, key)
     if not chain_path.exists() or chain_path.read_bytes() != chain:
         write_private(chain_path, chain)
     for old in [path for path in before if path != chain_path][:-1]:
         old.unlink(missing_ok=True)
-        (layout.keys / old.name).unlink(missing_ok=True)
+        (shelf.keys / old.name).unlink(missing_ok=True)
 
 
 def _key_bytes(key: PrivateKeyTypes) -> bytes:
     return key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
-def _operators(edge: Edge, layout: Layout, now: datetime.datetime) -> Certificate:
+def _operators(edge: Edge, shelf: _Shelf, now: datetime.datetime) -> Certificate:
     """Check the operator's pair and take a copy, so that a later, half-written or broken file cannot be loaded."""
     files = edge.tls.certificate, edge.tls.key
     if files[0] is None or files[1] is None:
@@ -224,8 +236,8 @@ def _operators(edge: Edge, layout: Layout, now: datetime.datetime) -> Certificat
         )
     if problems:
         raise Misconfigured(*problems)
-    _store(layout, b"".join(link.public_bytes(_PEM) for link in chain), _key_bytes(key), leaf)
-    return Certificate(*_paths(layout, leaf), leaf.not_valid_after_utc, own=False)
+    _store(shelf, b"".join(link.public_bytes(_PEM) for link in chain), _key_bytes(key), leaf)
+    return Certificate(*_paths(shelf, leaf), leaf.not_valid_after_utc, own=False)
 
 
 def _read_chain(path: Path) -> list[x509.Certificate]:

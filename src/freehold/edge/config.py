@@ -1,40 +1,74 @@
 """The edge's whole configuration as a pure function of the settings: what `render` returns is what Envoy reads.
 
-Three files. The bootstrap is read once; routes and secrets are watched, so a new certificate or a new domain takes
-effect on new connections while streams go on. The supervisor calls `write` at start and whenever names or certificates
-change. `render` is golden-tested.
+The bootstrap is read once; listener, routes and secrets are watched, so a new certificate, domain or workspace takes
+effect on new connections while streams go on. The supervisor calls `write` at start and whenever names, certificates or
+workspaces change. `check.json` is the same with the listener in it: what Envoy's validation mode looks at, since it
+does not follow files. `render` is golden-tested.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from freehold.edge.certificates import Certificate
-from freehold.edge.envoy import Message, discovery, endpoints, extension, pipe, text, typed
-from freehold.edge.listener import listener
+from freehold.edge.envoy import Message, discovery, endpoints, extension, pipe, text, typed, watched
+from freehold.edge.listener import OWN, listener
 from freehold.edge.names import Names
 from freehold.edge.routes import route_configuration
+from freehold.edge.sites import Site
 from freehold.settings import Edge, Layout, write_private
 
-BOOTSTRAP, ROUTES, SECRETS = "bootstrap.json", "routes.json", "secrets.json"
+BOOTSTRAP, LISTENER, ROUTES, CHECK = "bootstrap.json", "listener.json", "routes.json", "check.json"
 ACCESS_LOG = "edge-access.jsonl"
 
 _ADMIN_PATHS = ("/ready", "/drain_listeners", "/stats")
 _UPSTREAM_IDLE = "30s"  # our processes close an idle connection after 65 s: the edge must be the first to let go
 
 
-def render(edge: Edge, layout: Layout, names: Names, certificate: Certificate) -> dict[str, str]:
+def secret_file(chain: str) -> str:
+    """The file that says which certificate a filter chain shows; Envoy takes one secret a file."""
+    return f"secret-{chain}.json"
+
+
+def render(
+    edge: Edge, layout: Layout, names: Names, certificate: Certificate, sites: Sequence[Site] = ()
+) -> dict[str, str]:
     """File name (in `layout.edge`) → text."""
+    own = listener(
+        edge,
+        names,
+        sites,
+        layout.edge / ROUTES,
+        lambda chain: layout.edge / secret_file(chain),
+        layout.logs / ACCESS_LOG,
+    )
+    watched_listener = {"dynamic_resources": {"lds_config": watched(layout.edge / LISTENER)}}
+    static_listener = {"static_resources": {**_static(edge, layout), "listeners": [own]}}
+    common = bootstrap(edge, layout)
+    shown = {OWN: certificate, **{site.id: site.certificate for site in sites}}
     return {
-        BOOTSTRAP: text(bootstrap(edge, layout, names)),
-        ROUTES: text(routes(edge, names)),
-        SECRETS: text(secrets(certificate)),
+        BOOTSTRAP: text({**common, **watched_listener}),
+        CHECK: text({**common, **static_listener}),
+        LISTENER: text(discovery({"@type": "type.googleapis.com/envoy.config.listener.v3.Listener", **own})),
+        ROUTES: text(routes(edge, names, sites)),
+        **{secret_file(chain): text(secret(chain, pair)) for chain, pair in shown.items()},
     }
 
 
-def write(edge: Edge, layout: Layout, names: Names, certificate: Certificate) -> frozenset[str]:
-    """Write what changed, each file whole; returns the names. Only a change of BOOTSTRAP needs a restart."""
-    files = render(edge, layout, names, certificate)
-    return frozenset(name for name, content in files.items() if replace(layout.edge / name, content))
+def write(
+    edge: Edge, layout: Layout, names: Names, certificate: Certificate, sites: Sequence[Site] = ()
+) -> frozenset[str]:
+    """Write what changed, each file whole; returns the names. Only a change of BOOTSTRAP needs a restart.
+
+    Secrets come before what refers to them, and those of a workspace that is gone go last.
+    """
+    files = render(edge, layout, names, certificate, sites)
+    order = sorted(files, key=lambda name: (not name.startswith("secret-"), name != ROUTES))
+    changed = frozenset(name for name in order if replace(layout.edge / name, files[name]))
+    for stale in layout.edge.glob(secret_file("*")):
+        if stale.name not in files:
+            stale.unlink()
+    return changed
 
 
 def replace(path: Path, content: str) -> bool:
@@ -45,34 +79,37 @@ def replace(path: Path, content: str) -> bool:
     return True
 
 
-def bootstrap(edge: Edge, layout: Layout, names: Names) -> Message:
-    """The static part: listener, clusters, admin socket, overload manager, runtime."""
+def bootstrap(edge: Edge, layout: Layout) -> Message:
+    """The part that is read once: clusters, admin socket, overload manager, runtime."""
     return {
         "node": {"id": "edge", "cluster": "freehold"},
         "admin": admin(layout.envoy_admin_socket),
-        "static_resources": {
-            "listeners": [listener(edge, names, layout.edge / ROUTES, layout.edge / SECRETS, layout.logs / ACCESS_LOG)],
-            "clusters": [
-                _cluster("gateway", layout.gateway_socket, edge.max_connections),
-                _cluster("console", layout.console_socket, edge.max_connections),
-            ],
-        },
+        "static_resources": _static(edge, layout),
         "overload_manager": overload(edge.max_heap_bytes, edge.max_connections),
         "layered_runtime": {"layers": [{"name": "edge", "static_layer": RUNTIME}]},
         "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": [{"prefix": p} for p in _STATS]}}},
     }
 
 
-def routes(edge: Edge, names: Names) -> Message:
+def _static(edge: Edge, layout: Layout) -> Message:
+    return {
+        "clusters": [
+            _cluster("gateway", layout.gateway_socket, edge.max_connections),
+            _cluster("console", layout.console_socket, edge.max_connections),
+        ]
+    }
+
+
+def routes(edge: Edge, names: Names, sites: Sequence[Site] = ()) -> Message:
     """The watched file with hosts and routes."""
-    configuration = route_configuration(edge, names)
+    configuration = route_configuration(edge, names, [site.domain for site in sites])
     return discovery({"@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", **configuration})
 
 
-def secrets(certificate: Certificate) -> Message:
-    """The watched file that says which certificate to show."""
+def secret(chain: str, certificate: Certificate) -> Message:
+    """The watched file that says which certificate a chain shows."""
     pair = {"certificate_chain": _file(certificate.chain), "private_key": _file(certificate.key)}
-    return discovery(typed("transport_sockets.tls.v3.Secret", name="edge", tls_certificate=pair))
+    return discovery(typed("transport_sockets.tls.v3.Secret", name=chain, tls_certificate=pair))
 
 
 _STATS = ("http.edge.", "listener_manager.", "cluster.gateway.", "cluster.console.", "server.", "overload.")

@@ -29,6 +29,11 @@ class Names:
     addresses: tuple[str, ...] = ("127.0.0.1", "::1")
 
 
+def only(domain: str) -> Names:
+    """One domain and nothing of the machine: the names of a workspace with a domain of its own."""
+    return Names((domain,), ())
+
+
 def local_names() -> Names:
     """This machine's host name (short and full) and the addresses of its interfaces."""
     return _names([socket.gethostname(), socket.getfqdn()], _interface_addresses())

@@ -56,23 +56,35 @@ def validate(bootstrap: Path) -> None:
 
 
 async def ready(admin_socket: Path, *, timeout: float = 10.0) -> None:
-    """Return as soon as Envoy serves. Raises TimeoutError when it does not within `timeout` seconds."""
+    """Return as soon as the edge listens. Raises TimeoutError when it does not within `timeout` seconds."""
     client = UnixClient(str(admin_socket))
     try:
         async with asyncio.timeout(timeout):
             while True:
-                if await _is_live(client):
+                if await listens(client):
                     return
                 await asyncio.sleep(0.01)
     finally:
         client.close()
 
 
-async def _is_live(client: UnixClient) -> bool:
-    with contextlib.suppress(PeerGone):
-        async with client.request("GET", "/ready", timeout=1.0) as answer:
+async def lives(admin: UnixClient) -> bool:
+    """Has this Envoy read its configuration and is it at work?"""
+    with contextlib.suppress(PeerGone, TimeoutError):
+        async with asyncio.timeout(2), admin.request("GET", "/ready") as answer:
             await answer.read()
             return answer.status == 200
+    return False
+
+
+async def listens(admin: UnixClient) -> bool:
+    """Does it live, and was its listener taken up? One that it refuses (a taken port) leaves it alive without."""
+    if not await lives(admin):
+        return False
+    question = "/stats?filter=%5Elistener_manager%5C.total_listeners_active%24"
+    with contextlib.suppress(PeerGone, TimeoutError):
+        async with asyncio.timeout(2), admin.request("GET", question) as answer:
+            return int((await answer.read()).rpartition(b":")[2] or b"0") > 0
     return False
 
 

@@ -6,6 +6,8 @@ be its own normal form (no dot segments, doubled slashes, escapes, backslashes, 
 what was decided on is what our processes see (BAR-5).
 """
 
+from collections.abc import Sequence
+
 from freehold.edge.envoy import Message, typed
 from freehold.edge.headers import REFUSED_OVERRIDES, STRICT_TRANSPORT
 from freehold.edge.names import Names
@@ -28,13 +30,13 @@ METHODS = {
 _MAX_LENGTH = (1 << 63) - 1
 
 
-def route_configuration(edge: Edge, names: Names) -> Message:
-    """The routes for every name of this instance, and the refusal for every other."""
-    domains = set(edge.domains)
+def route_configuration(edge: Edge, names: Names, sites: Sequence[str] = ()) -> Message:
+    """The routes for every name of this instance and every workspace's domain, and the refusal for every other."""
+    domains = {*edge.domains, *sites}
     local = [*(name for name in names.hosts if name not in domains), *map(_bracketed, names.addresses)]
     routes = _routes(edge)
     hosts = [_virtual_host("local", _with_port(local, edge.port), routes)]
-    if edge.domains:
+    if domains:
         strict = _also_say("strict-transport-security", STRICT_TRANSPORT)
         real = _virtual_host("domains", _with_port(sorted(domains), edge.port), routes)
         hosts.append({**real, "typed_per_filter_config": {"policy": strict}})

@@ -1,6 +1,22 @@
-"""`python -m freehold.gateway`: reads the settings as JSON on standard input, serves on the gateway's socket."""
+"""`python -m freehold.gateway`: reads the settings as JSON on standard input, serves until SIGTERM or SIGINT."""
 
-from freehold.gateway.app import Gateway
-from freehold.serving.listen import serve_child
+import asyncio
+import signal
+import sys
 
-serve_child(Gateway, lambda layout: layout.gateway_socket)
+import uvloop
+
+from freehold.gateway.app import gateway
+from freehold.settings import parse
+
+
+async def _serve() -> None:
+    settings = parse(sys.stdin.buffer.read())
+    over = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, over.set)
+    async with gateway(settings, settings.layout.gateway_socket):
+        await over.wait()
+
+
+uvloop.run(_serve())

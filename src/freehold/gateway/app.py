@@ -1,4 +1,4 @@
-"""The gateway's ASGI application: its lifetime and its rim. Served by `freehold.gateway.__main__` over a Unix socket.
+"""The gateway: its lifetime and its rim. Run by `freehold.gateway.__main__`.
 
 The rim turns errors into answers; it is one of the two places where any exception is caught, and it logs a class name
 and a place in our code, never a message, since messages of other people's code can quote what a client sent.
@@ -6,61 +6,78 @@ and a place in our code, never a message, since messages of other people's code 
 
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+from freehold.admission.fair import Bounds
+from freehold.admission.limits import Limiter
+from freehold.admission.memory import MemoryStore
+from freehold.admission.queue import AdmissionQueue
+from freehold.admission.shared import SharedStore
+from freehold.admission.store import Store
+from freehold.gateway.call import Call
+from freehold.gateway.connection import listening
 from freehold.gateway.engines import EngineBook
 from freehold.gateway.exchange import Exchanges
-from freehold.gateway.routes import Routes
+from freehold.gateway.limits import LimitBook
+from freehold.gateway.load import publishing
+from freehold.gateway.routes import Routes, fail
 from freehold.identity.directory import Directory
 from freehold.isolation.pool import Pools
 from freehold.protocol.errors import Refused, Unavailable
 from freehold.protocol.fault import log_fault
-from freehold.serving.call import Call, ClientGone, Receive, Scope, Send
 from freehold.settings import Settings
 from freehold.storage.engine import Database
 
 
-class Gateway:
-    """The ASGI callable."""
+@contextlib.asynccontextmanager
+async def gateway(settings: Settings, socket: Path) -> AsyncIterator[None]:
+    """Serve on the socket while the block runs."""
+    layout, bounds = settings.layout, settings.gateway
+    async with (
+        Database(settings.database_url) as database,
+        Directory(database, layout.secret("credentials")).running() as directory,
+        EngineBook(database).running() as engines,
+        LimitBook(database).running() as limits,
+        _store(settings) as store,
+        Pools(layout.pool_file).running() as pools,
+    ):
+        for book in (engines, limits):
+            directory.on_change(book.note)
+        queue = AdmissionQueue(
+            pools,
+            Bounds(bounds.max_waiting, bounds.max_waiting_bytes, bounds.max_waiting_of_one),
+            {
+                "interactive": bounds.max_wait_interactive,
+                "standard": bounds.max_wait,
+                "batch": bounds.max_wait_batch,
+            },
+        )
+        pools.on_change(queue.changed)
+        routes = Routes(Exchanges(settings, directory, engines, limits, Limiter(store), queue, pools))
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._routes: Routes | None = None
+        async def serve(call: Call) -> None:
+            try:
+                await routes.serve(call)
+            except (Refused, Unavailable) as error:
+                fail(call, error)
+            except Exception as error:
+                log_fault("gateway", call.id, error)
+                fail(call, Unavailable("Something went wrong on our side.", status=500, code="internal_error"))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http" and self._routes is not None:
-            await self._http(self._routes, Call(scope, receive, send))
+        async with publishing(queue, pools, layout.load_file), listening(socket, serve):
+            yield
 
-    async def _http(self, routes: Routes, call: Call) -> None:
-        try:
-            await routes.serve(call)
-        except (Refused, Unavailable) as error:
-            await call.fail(error)
-        except ClientGone:
-            pass
-        except Exception as error:
-            log_fault("gateway", call.id, error)
-            await call.fail(Unavailable("Something went wrong on our side.", status=500, code="internal_error"))
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        async with self._running() as self._routes:
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-        await send({"type": "lifespan.shutdown.complete"})
+@contextlib.asynccontextmanager
+async def _store(settings: Settings) -> AsyncIterator[Store]:
+    where = settings.limits.store
+    if where == "memory":
+        yield MemoryStore()
+    elif where == "local":
+        with SharedStore(settings.layout.limits_file) as store:
+            yield store
+    else:
+        from freehold.admission.valkey import ValkeyStore  # its client is needed nowhere else
 
-    @contextlib.asynccontextmanager
-    async def _running(self) -> AsyncIterator[Routes]:
-        settings = self._settings
-        bounds = settings.gateway
-        async with (
-            Database(settings.database_url) as database,
-            Directory(database, settings.layout.secret("credentials")).running() as directory,
-            EngineBook(database).running() as engines,
-            Pools(
-                settings.layout.pool_file, max_waiting=bounds.max_waiting, max_wait=bounds.max_wait
-            ).running() as pools,
-        ):
-            directory.on_change(engines.note)
-            yield Routes(Exchanges(settings, directory, engines, pools))
+        async with ValkeyStore(where, share=settings.limits.share).running() as store:
+            yield store

@@ -1,96 +1,145 @@
 """The whole way of a request, on one screen. Called by `routes`; every line may refuse by raising.
 
-Places that are kept for what is to come: the audit's intent and outcome, limits, the guard, verified answers.
+Places that are kept for what is to come: the audit's intent and outcome, the guard, verified answers.
 """
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 
+from freehold.admission.limits import Charge, Limiter
+from freehold.admission.queue import AdmissionQueue
+from freehold.gateway.answer import Answer
+from freehold.gateway.call import Call
 from freehold.gateway.engines import EngineBook
-from freehold.gateway.relay import relay_chat, relay_embeddings
+from freehold.gateway.limits import LimitBook
+from freehold.gateway.relay import ChatReceiver, EmbeddingsReceiver, Unstarted, relay
 from freehold.identity.directory import Directory
 from freehold.identity.principal import Principal
-from freehold.isolation.pool import Pools
+from freehold.isolation.pool import Member, Pools
 from freehold.protocol import openai
-from freehold.protocol.chat import Delta, ToolDelta
-from freehold.serving.call import Call
+from freehold.protocol.dialect import Asked, Bounds, Dialect
+from freehold.protocol.errors import Refused, Unavailable
 from freehold.settings import Settings
 
-_HEARTBEAT_SECONDS = 10.0
+Keep = Callable[[Answer], Awaitable[None]]
+
+_BYTES_PER_TOKEN = 4  # of a prompt, to reserve by; what it was is known and settled afterwards
 
 
 class Exchanges:
     """Runs exchanges against what the gateway knows. Holds no state of a request."""
 
-    def __init__(self, settings: Settings, directory: Directory, engines: EngineBook, pools: Pools) -> None:
-        self.limits = settings.gateway
-        self.max_body = settings.edge.max_body_bytes
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Directory,
+        engines: EngineBook,
+        limits: LimitBook,
+        limiter: Limiter,
+        queue: AdmissionQueue,
+        pools: Pools,
+    ) -> None:
+        self._settings = settings.gateway
+        self._max_body = settings.edge.max_body_bytes
+        self._bounds = Bounds(
+            settings.gateway.max_json_depth, settings.gateway.max_messages, settings.gateway.max_tokens
+        )
         self.directory = directory
         self.engines = engines
-        self.pools = pools
+        self._limits = limits
+        self._limiter = limiter
+        self._queue = queue
+        self._pools = pools
 
-    async def chat(self, call: Call, principal: Principal) -> None:
-        """`POST /v1/chat/completions`."""
-        limits = self.limits
-        chat = openai.parse_chat(
-            await call.body(self.max_body),
-            max_depth=limits.max_json_depth,
-            max_messages=limits.max_messages,
-            max_tokens=limits.max_tokens,
-        )
-        engine = self.engines.allowed(principal, chat.request.assistant, kind="chat")
-        writer = openai.ChatWriter(call.id, engine.name)
+    async def chat(self, call: Call, principal: Principal, dialect: Dialect) -> None:
+        """`POST /v1/chat/completions` and `/v1/messages`."""
+        asked = dialect.parse(await call.body(self._max_body), self._bounds)
+        await self.answer(call, principal, asked)
 
-        async def push(event: Delta | ToolDelta) -> None:
-            if chat.stream:
-                await call.push(writer.chunk(event, usage_key=chat.include_usage))
-            else:
-                writer.gather(event)
-
-        async with (
-            call.attended(),
-            _heartbeat(call, chat.stream),
-            self.pools.lease(principal.workspace_id) as runner,
-        ):
-            end = await relay_chat(
-                runner,
-                chat.encoded,
-                push,
-                first_event_timeout=limits.first_event_timeout,
-                idle_timeout=limits.idle_event_timeout,
-            )
-        if not chat.stream:
-            await call.reply(writer.whole(end))
-            return
-        await call.push(writer.chunk(end, usage_key=chat.include_usage))
-        if chat.include_usage:
-            await call.push(writer.usage_chunk(end.usage))
-        await call.end(b"[DONE]")
+    async def answer(self, call: Call, principal: Principal, asked: Asked, *, keep: Keep | None = None) -> None:
+        """Answer what was asked. `keep` is awaited with the whole answer before the client sees its end."""
+        engine = self.engines.allowed(principal, asked.request.assistant, kind="chat")
+        answer = Answer(call, asked, asked.writer(call.id, engine.name))
+        receiver = ChatReceiver(answer.take, call.fed_by)
+        prompt, most = len(asked.encoded) // _BYTES_PER_TOKEN, asked.request.max_tokens or self._bounds.max_tokens
+        subjects = self._limits.subjects(principal, engine.name, call.address)
+        if asked.stream:
+            call.waits()
+        try:
+            async with (
+                self._limiter.hold(Charge(principal.workspace_id, subjects, prompt, most), call.id) as hold,
+                self._queue.place(
+                    principal.workspace_id,
+                    engine.name,
+                    principal.holder,
+                    priority=asked.priority or ("interactive" if principal.kind == "session" else "standard"),
+                    size=len(asked.encoded),
+                    on_wait=call.shows_wait,
+                ) as place,
+            ):
+                call.limits = hold.headers()
+                try:
+                    body = asked.encoded if hold.output_tokens == most else asked.capped(hold.output_tokens)
+                    path = "/chat" if asked.stream else "/chat/joined"
+                    await self._ask(principal, path, body, receiver, affinity=asked.request.affinity())
+                finally:
+                    hold.used(answer.tokens(prompt))
+                    place.served(answer.tokens(prompt))
+            if keep is not None:
+                await keep(answer)
+            answer.close()
+        except (Refused, Unavailable) as error:
+            answer.fail(error)
 
     async def embeddings(self, call: Call, principal: Principal) -> None:
         """`POST /v1/embeddings`."""
-        request = openai.parse_embeddings(await call.body(self.max_body), max_depth=self.limits.max_json_depth)
-        self.engines.allowed(principal, request.request.assistant, kind="embedder")
-        async with call.attended(), self.pools.lease(principal.workspace_id) as runner:
-            result = await relay_embeddings(runner, request.encoded, timeout=self.limits.first_event_timeout)
-        await call.reply(openai.embeddings_object(request, result))
+        request = openai.parse_embeddings(await call.body(self._max_body), max_depth=self._bounds.max_depth)
+        engine = self.engines.allowed(principal, request.request.assistant, kind="embedder")
+        receiver = EmbeddingsReceiver(call.fed_by)
+        prompt = len(request.encoded) // _BYTES_PER_TOKEN
+        subjects = self._limits.subjects(principal, engine.name, call.address)
+        async with (
+            self._limiter.hold(Charge(principal.workspace_id, subjects, prompt, 0), call.id) as hold,
+            self._queue.place(
+                principal.workspace_id, engine.name, principal.holder, size=len(request.encoded)
+            ) as place,
+        ):
+            call.limits = hold.headers()
+            await self._ask(principal, "/embeddings", request.encoded, receiver)
+            hold.used(receiver.result.prompt_tokens)
+            place.served(receiver.result.prompt_tokens)
+        call.reply(openai.embeddings_object(request, receiver.result))
 
-
-@contextlib.asynccontextmanager
-async def _heartbeat(call: Call, streaming: bool) -> AsyncIterator[None]:
-    """While nothing has been said on a stream, say so every few seconds, so that no proxy between gives up."""
-
-    async def beat() -> None:
+    async def _ask(
+        self,
+        principal: Principal,
+        path: str,
+        body: bytes,
+        receiver: ChatReceiver | EmbeddingsReceiver,
+        *,
+        affinity: bytes = b"",
+    ) -> None:
+        """Ask a runner; one that was gone before it said anything is replaced by another, once."""
+        failed: tuple[Member, Unstarted] | None = None
         while True:
-            await asyncio.sleep(_HEARTBEAT_SECONDS)
-            await call.comment()
-
-    task = asyncio.create_task(beat()) if streaming else None
-    try:
-        yield
-    finally:
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            try:
+                lease = self._pools.lease(principal.workspace_id, affinity=affinity, avoid=failed and failed[0])
+            except Unavailable as error:
+                raise (failed[1] if failed else error) from None
+            with lease as runner:
+                try:
+                    await relay(
+                        runner.client,
+                        path,
+                        body,
+                        receiver,
+                        first_event_timeout=self._settings.first_event_timeout,
+                        idle_timeout=self._settings.idle_event_timeout,
+                    )
+                except Unstarted as error:
+                    self._pools.failed(runner)
+                    if failed:
+                        raise
+                    failed = (runner, error)
+                else:
+                    self._pools.well(runner)
+                    return

@@ -9,10 +9,15 @@ may be out of date: the answer is 503, never 401 and never a guess.
 import asyncio
 import contextlib
 import hmac
+import json
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
+import msgspec
+
+from freehold.identity.places import Places
 from freehold.identity.principal import Principal
 from freehold.protocol.background import during
 from freehold.protocol.errors import Refused, Unavailable
@@ -31,17 +36,30 @@ def secret_digest(key: bytes, secret: str) -> bytes:
     return hmac.digest(key, secret.encode(), "sha256")
 
 
+Tokens = Callable[[str, str], Awaitable[Principal | None]]
+"""Asked for what looks like a JWT, with the workspace of the place: the principal, None when it is not valid."""
+
+
+class _Known(msgspec.Struct, frozen=True):
+    holder: credentials.Holder
+    principal: Principal
+    sources: tuple[IPv4Network | IPv6Network, ...]
+
+
 class Directory:
     """Authenticates secrets. Use as `async with Directory(database, key).running() as directory`."""
 
     def __init__(self, database: Database, key: bytes) -> None:
         self._database = database
         self._key = key
-        self._holders: OrderedDict[bytes, tuple[credentials.Holder, Principal]] = OrderedDict()
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._by_ref: dict[str, set[bytes]] = {}
         self._used: dict[str, float] = {}
         self._seq = 0
         self._fresh_at = 0.0
         self._listeners: list[Callable[[changes.Change], None]] = []
+        self._tokens: Tokens | None = None
+        self.places = Places()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Directory"]:
@@ -58,45 +76,77 @@ class Directory:
         """Call `listener` for every change that the feed brings. It must not block."""
         self._listeners.append(listener)
 
-    async def authenticate(self, secret: str) -> Principal:
-        """The principal that holds this secret.
+    def take_tokens(self, door: Tokens) -> None:
+        """Let `door` answer for bearers that look like a JWT."""
+        self._tokens = door
+
+    async def authenticate(self, secret: str, *, host: str = "", address: str = "") -> Principal:
+        """The principal that holds this secret. `host` and `address`: what was asked for, and from where.
 
         Raises Refused 401 (one text for every reason) and Unavailable when that cannot be known for sure.
         """
-        if secret_kind(secret) not in ("fh", "fhs"):
-            raise _unknown()
         if time.monotonic() - self._fresh_at > STALE_AFTER:
-            raise Unavailable("The installation's storage cannot be used at the moment. Try again later.",
-                              code="storage_unavailable", retry_after=5)  # fmt: skip
+            if secret_kind(secret) in ("fh", "fhs") or secret.count(".") == 2:
+                raise Unavailable("The installation's storage cannot be used at the moment. Try again later.",
+                                  code="storage_unavailable", retry_after=5)  # fmt: skip
+            raise _unknown()
+        place = self.places.workspace_of(host)
         digest = secret_digest(self._key, secret)
-        holder, principal = self._holders.get(digest) or await self._look_up(digest)
-        if not hmac.compare_digest(holder.digest, digest):
+        known = self._known.get(digest)
+        if known is None:
+            if secret_kind(secret) not in ("fh", "fhs"):
+                return await self._token(secret, place)
+            known = await self._look_up(digest)
+        holder = known.holder
+        if not hmac.compare_digest(holder.digest, digest) or holder.workspace_id != place:
             raise _unknown()
         now = time.time()
         if holder.expires_at is not None and holder.expires_at <= now:
-            self._holders.pop(digest, None)
+            self._drop(digest)
+            raise _unknown()
+        if known.sources and not _within(address, known.sources):
             raise _unknown()
         self._used[holder.credential_id] = now
+        return known.principal
+
+    async def _token(self, bearer: str, place: str | None) -> Principal:
+        if self._tokens is None or place is None or bearer.count(".") != 2:
+            raise _unknown()
+        principal = await self._tokens(bearer, place)
+        if principal is None or principal.workspace_id != place:
+            raise _unknown()
         return principal
 
-    async def _look_up(self, digest: bytes) -> tuple[credentials.Holder, Principal]:
+    async def _look_up(self, digest: bytes) -> _Known:
         seq = self._seq
         async with self._database.read() as connection:
             holder = await credentials.find(connection, digest)
         if holder is None:
             raise _unknown()
-        principal = Principal(
-            holder.credential_id, holder.workspace_id, holder.user_id, holder.kind, holder.role or "service"
-        )
+        known = _Known(holder, _principal(holder), tuple(ip_network(source) for source in _words(holder.sources)))
         if seq == self._seq:  # else a revocation may have passed between the look-up and here: use once, keep not
-            self._holders[digest] = (holder, principal)
-            if len(self._holders) > _CACHE_SIZE:
-                self._holders.popitem(last=False)
-        return holder, principal
+            self._known[digest] = known
+            for ref in (holder.credential_id, holder.user_id):
+                if ref is not None:
+                    self._by_ref.setdefault(ref, set()).add(digest)
+            if len(self._known) > _CACHE_SIZE:
+                self._drop(next(iter(self._known)))
+        return known
+
+    def _drop(self, digest: bytes) -> None:
+        known = self._known.pop(digest, None)
+        if known is None:
+            return
+        for ref in (known.holder.credential_id, known.holder.user_id):
+            if ref is not None and (digests := self._by_ref.get(ref)):
+                digests.discard(digest)
+                if not digests:
+                    del self._by_ref[ref]
 
     async def _start_feed(self) -> None:
         async with self._database.read() as connection:
             self._seq = await changes.latest(connection)
+        await self.places.read(self._database)
         self._fresh_at = time.monotonic()
 
     async def _follow(self) -> None:
@@ -106,6 +156,8 @@ class Directory:
             with contextlib.suppress(Unavailable):
                 async with self._database.read() as connection:
                     news = await changes.since(connection, self._seq)
+                if any(change.topic == "workspace" for change in news):
+                    await self.places.read(self._database)
                 self._fresh_at = time.monotonic()
                 for change in news:
                     self._seq = change.seq
@@ -115,14 +167,12 @@ class Directory:
                     await self._write_uses()
 
     def _forget(self, change: changes.Change) -> None:
-        if change.topic in ("credential", "user"):
-            stale = [
-                digest
-                for digest, (holder, _) in self._holders.items()
-                if change.ref in (holder.credential_id, holder.user_id)
-            ]
-            for digest in stale:
-                del self._holders[digest]
+        if change.topic == "workspace":
+            self._known.clear()
+            self._by_ref.clear()
+        elif change.topic in ("credential", "user"):
+            for digest in tuple(self._by_ref.get(change.ref, ())):
+                self._drop(digest)
         for listener in self._listeners:
             listener(change)
 
@@ -139,3 +189,29 @@ def _unknown() -> Refused:
         status=401,
         code="invalid_api_key",
     )
+
+
+def _principal(holder: credentials.Holder) -> Principal:
+    return Principal(
+        holder.credential_id,
+        holder.workspace_id,
+        holder.user_id,
+        holder.kind,
+        holder.role or "service",
+        tuple(holder.groups),
+        frozenset(holder.scopes.split()),
+        frozenset(_words(holder.assistants)),
+    )
+
+
+def _words(text: str) -> list[str]:
+    """The list that a column holds as JSON; empty for an empty column."""
+    return list(json.loads(text)) if text else []
+
+
+def _within(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    return any(found in network for network in networks)

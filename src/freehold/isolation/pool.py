@@ -1,26 +1,36 @@
-"""The live runners of each workspace, and leases of their slots. The gateway holds one `Pools`.
+"""The live runners of each workspace, and which of them an exchange goes to. The gateway holds one `Pools`.
 
 The supervisor writes which runners live into one small file, replaced whole; the gateway reads it again when it
-changes. A lease is one engine slot of one runner for one exchange: the runner with the most free slots is taken, a full
-pool makes the exchange wait in a bounded line, and who cannot be served in time is told so with a 503.
+changes. Who waits for a place is the admission queue's business; this file says how many places are free and gives out
+one: to the runner that holds a conversation's cache unless that one is over its share (consistent hashing with bounded
+loads, Mirrokni et al. 2016, over rendezvous ranks), else to the one with the least outstanding work. A runner that
+fails an exchange gets no other until it has answered a probe.
 """
 
 import asyncio
 import contextlib
+import hashlib
+import math
 import os
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from freehold.protocol.background import during
+from freehold.protocol.chat import RunnerHealth
 from freehold.protocol.errors import Unavailable
-from freehold.protocol.http import UnixClient
+from freehold.protocol.http import PeerGone, UnixClient
+from freehold.protocol.pushed import PushClient
 from freehold.settings import write_private
 
 _POLL_SECONDS = 0.2
+_PROBE_SECONDS = (0.5, 30.0)
+"""The first wait before a failed runner is probed, and the longest; each failure doubles it."""
+
+_SHARE = 1.25
+"""How much of the mean load the runner that holds a conversation's cache may have."""
 
 
 class LiveRunner(msgspec.Struct, frozen=True):
@@ -43,38 +53,71 @@ def write_pool_file(path: Path, runners: list[LiveRunner]) -> None:
     write_private(path, msgspec.json.encode(PoolFile(tuple(runners))))
 
 
-@dataclass
-class _Member:
+@dataclass(eq=False)
+class Member:
+    """A runner with its load. `outstanding` counts the exchanges that it has now."""
+
     runner: LiveRunner
-    client: UnixClient
-    leased: int = 0
+    client: PushClient
+    seed: bytes
+    outstanding: int = 0
+    failures: int = 0
+    probe_at: float | None = None
+    """When to ask a failed runner whether it is well again; None: it is."""
 
     @property
     def free(self) -> int:
-        return self.runner.slots - self.leased
+        """Places that an exchange can have now."""
+        return self.runner.slots - self.outstanding if self.probe_at is None else 0
 
 
-@dataclass
+@dataclass(eq=False)
 class _Pool:
-    members: dict[str, _Member] = field(default_factory=dict)
-    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+    members: dict[str, Member] = field(default_factory=dict)
+    outstanding: int = 0
 
-    def wake(self) -> None:
-        for future in self.waiting:
-            if not future.done():
-                future.set_result(None)
-                return
+    def choose(self, affinity: bytes, avoid: Member | None) -> Member | None:
+        free = [m for m in self.members.values() if m.free > 0 and m is not avoid]
+        if len(free) <= 1:
+            return free[0] if free else None
+        if affinity:
+            bound = math.ceil(_SHARE * (self.outstanding + 1) / len(self.members))
+            ranked = max(free, key=lambda m: hashlib.blake2b(affinity, key=m.seed, digest_size=8).digest())
+            if ranked.outstanding < bound:
+                return ranked
+        return min(free, key=lambda m: m.outstanding / m.runner.slots)
+
+
+class Lease:
+    """One place of one runner, for the block: `with pools.lease(…) as runner`."""
+
+    __slots__ = ("_on_free", "_pool", "member")
+
+    def __init__(self, pool: _Pool, member: Member, on_free: Callable[[], None]) -> None:
+        self._pool = pool
+        self.member = member
+        self._on_free = on_free
+
+    def __enter__(self) -> Member:
+        self.member.outstanding += 1
+        self._pool.outstanding += 1
+        return self.member
+
+    def __exit__(self, *_: object) -> None:
+        self.member.outstanding -= 1
+        self._pool.outstanding -= 1
+        self._on_free()
 
 
 class Pools:
-    """Leases runners. Use as `async with Pools(file, …).running() as pools`."""
+    """Knows the runners. Use as `async with Pools(file).running() as pools`."""
 
-    def __init__(self, file: Path, *, max_waiting: int, max_wait: float) -> None:
+    def __init__(self, file: Path) -> None:
         self._file = file
-        self._max_waiting = max_waiting
-        self._max_wait = max_wait
         self._pools: dict[str, _Pool] = {}
         self._stamp: tuple[int, int] | None = None
+        self._listeners: list[Callable[[str], None]] = []
+        self._probes: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Pools"]:
@@ -82,53 +125,81 @@ class Pools:
         self._refresh()
         async with during(self._follow()):
             yield self
+        for task in self._probes:
+            task.cancel()
+        await asyncio.gather(*self._probes, return_exceptions=True)
+        for pool in self._pools.values():
+            for member in pool.members.values():
+                member.client.close()
 
-    @contextlib.asynccontextmanager
-    async def lease(self, workspace_id: str) -> AsyncIterator[UnixClient]:
-        """One slot of one runner of the workspace, for the block. Raises Unavailable 503 when none is free in time."""
-        member = await self._take(workspace_id)
-        try:
-            yield member.client
-        finally:
-            member.leased -= 1
-            if pool := self._pools.get(workspace_id):
-                pool.wake()
+    def on_change(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with the workspace's id when places of it become free, or more or fewer."""
+        self._listeners.append(listener)
 
-    def load(self, workspace_id: str) -> tuple[int, int, int]:
-        """(slots leased, slots in all, exchanges waiting) of a workspace now."""
-        pool = self._pools.get(workspace_id, _Pool())
-        members = pool.members.values()
-        return sum(m.leased for m in members), sum(m.runner.slots for m in members), len(pool.waiting)
-
-    async def _take(self, workspace_id: str) -> _Member:
+    def free(self, workspace_id: str) -> int:
+        """How many places are free now. Raises Unavailable when the workspace has no runner at all."""
         pool = self._pools.get(workspace_id)
         if pool is None or not pool.members:
             raise Unavailable("The model is being started. Try again in a moment.", code="not_ready", retry_after=2)
-        if not pool.waiting and (member := _freest(pool)):
-            return member
-        if len(pool.waiting) >= self._max_waiting:
-            raise _busy(self._max_wait)
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        pool.waiting.append(future)
-        try:
-            async with asyncio.timeout(self._max_wait):
-                while True:
-                    await future
-                    if pool.waiting[0] is future and (member := _freest(pool)):
-                        return member
-                    position = pool.waiting.index(future)
-                    future = pool.waiting[position] = asyncio.get_running_loop().create_future()
-        except TimeoutError:
-            raise _busy(self._max_wait) from None
-        finally:
-            pool.waiting.remove(future)
-            if any(m.free > 0 for m in pool.members.values()):
-                pool.wake()
+        return sum(m.free for m in pool.members.values())
+
+    def slots(self, workspace_id: str) -> int:
+        """How many places there are in all, those of failed runners not counted."""
+        pool = self._pools.get(workspace_id)
+        return sum(m.runner.slots for m in pool.members.values() if m.probe_at is None) if pool else 0
+
+    def lease(self, workspace_id: str, *, affinity: bytes = b"", avoid: Member | None = None) -> Lease:
+        """A place of a runner. `affinity` is equal for the exchanges of one conversation; `avoid` has just failed.
+
+        Raises Unavailable 503 when none is free.
+        """
+        pool = self._pools.get(workspace_id)
+        member = pool.choose(affinity, avoid) if pool else None
+        if pool is None or member is None:
+            raise Unavailable("The model is being started. Try again in a moment.", code="not_ready", retry_after=2)
+        return Lease(pool, member, lambda: self._tell(workspace_id))
+
+    def failed(self, member: Member) -> None:
+        """A real exchange found that the runner is gone: nothing goes there until a probe was answered."""
+        first, most = _PROBE_SECONDS
+        member.probe_at = asyncio.get_running_loop().time() + min(most, first * 2**member.failures)
+        member.failures += 1
+
+    def well(self, member: Member) -> None:
+        """A real exchange went well."""
+        member.failures = 0
+
+    def _tell(self, workspace_id: str) -> None:
+        for listener in self._listeners:
+            listener(workspace_id)
 
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(_POLL_SECONDS)
             self._refresh()
+            now = asyncio.get_running_loop().time()
+            for pool in self._pools.values():
+                for member in pool.members.values():
+                    if member.probe_at is not None and member.probe_at <= now:
+                        member.probe_at = now + _PROBE_SECONDS[1]
+                        task = asyncio.create_task(self._probe(member))
+                        self._probes.add(task)
+                        task.add_done_callback(self._probes.discard)
+
+    async def _probe(self, member: Member) -> None:
+        client = UnixClient(member.runner.socket, host="runner")
+        try:
+            async with asyncio.timeout(5), client.request("GET", "/health") as response:
+                ready = msgspec.json.decode(await response.read(64 << 10), type=RunnerHealth).ready
+        except (PeerGone, TimeoutError, msgspec.DecodeError):
+            ready = False
+        finally:
+            client.close()
+        if ready:
+            member.probe_at = None
+            self._tell(member.runner.workspace_id)
+        else:
+            self.failed(member)
 
     def _refresh(self) -> None:
         try:
@@ -147,19 +218,6 @@ class Pools:
                 pool.members.pop(name).client.close()
             for name, runner in mine.items():
                 if name not in pool.members or pool.members[name].runner != runner:
-                    pool.members[name] = _Member(runner, UnixClient(runner.socket, host="runner"))
-            pool.wake()
-
-
-def _freest(pool: _Pool) -> _Member | None:
-    member = max(pool.members.values(), key=lambda m: m.free, default=None)
-    if member is None or member.free <= 0:
-        return None
-    member.leased += 1
-    return member
-
-
-def _busy(wait: float) -> Unavailable:
-    return Unavailable(
-        "All of the model's places are taken. Try again in a moment.", code="overloaded", retry_after=min(wait, 10)
-    )
+                    seed = hashlib.blake2b(name.encode(), digest_size=16).digest()
+                    pool.members[name] = Member(runner, PushClient(runner.socket), seed)
+            self._tell(workspace_id)

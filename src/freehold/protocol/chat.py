@@ -2,7 +2,8 @@
 
 The gateway translates what a client sends (OpenAI, later Anthropic) into `ChatRequest`; the runner answers `POST /chat`
 with one JSON event a line: any number of `Delta`/`ToolDelta`, then exactly one `Finished` or `Failed`. A stream that
-ends without either is a failure of the runner and is never shown as an end.
+ends without either is a failure of the runner and is never shown as an end. `POST /chat/joined` answers alike, with the
+texts of a quarter of a second in one `Delta`: for an answer that is delivered whole.
 """
 
 from typing import Any, Literal
@@ -60,6 +61,11 @@ class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_choice: Literal["auto", "none", "required"] | str = "auto"
     """`auto`, `none`, `required`, or `name:FUNCTION` for one named function."""
     parallel_tool_calls: bool = False
+
+    def affinity(self) -> bytes:
+        """Equal for the requests of one conversation, whose beginning an engine may hold in its cache."""
+        begin = self.messages[:2] if self.messages[0].role == "system" else self.messages[:1]
+        return "\0".join((self.assistant, *((m.content or "")[:512] for m in begin))).encode("utf-8", "replace")
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -158,6 +164,6 @@ def encode_event(event: Event) -> bytes:
     return _encoder.encode(event) + b"\n"
 
 
-def decode_event(line: bytes) -> Event:
-    """The event of one line. Raises `msgspec.DecodeError` (also for a wrong shape)."""
-    return _event_decoder.decode(line)
+def decode_events(lines: bytes) -> list[Event]:
+    """The events of whole lines. Raises `msgspec.DecodeError` (also for a wrong shape)."""
+    return _event_decoder.decode_lines(lines)

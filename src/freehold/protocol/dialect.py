@@ -6,7 +6,7 @@ dialect, so that a new one never touches the path of a request.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -52,12 +52,17 @@ class Writer(Protocol):
 
 class Asked(msgspec.Struct, frozen=True):
     """A parsed request. `encoded` is `request` as the runner reads it; `writer` makes the answer's writer, from the
-    exchange id and the name of what answers."""
+    exchange id and the name of what answers. `priority` is what the client asked for, if it did."""
 
     request: ChatRequest
     stream: bool
     encoded: bytes
     writer: Callable[[str, str], Writer]
+    priority: Literal["interactive", "standard", "batch"] | None = None
+
+    def capped(self, max_tokens: int) -> bytes:
+        """`encoded` with an answer of at most so many tokens."""
+        return msgspec.json.encode(msgspec.structs.replace(self.request, max_tokens=max_tokens))
 
 
 class Dialect(Protocol):

@@ -26,7 +26,8 @@ from freehold.protocol.chat import (
     ToolDelta,
     Usage,
 )
-from freehold.protocol.errors import Refused
+from freehold.protocol.dialect import Asked, Bounds
+from freehold.protocol.errors import Refused, Unavailable, error_body
 from freehold.protocol.json import parse_object
 
 IGNORED = frozenset(
@@ -158,18 +159,10 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 
 
-class ChatCall(msgspec.Struct, frozen=True):
-    """A parsed Chat Completions request: what to answer, how to send it, and the JSON for the runner."""
-
-    request: ChatRequest
-    stream: bool
-    include_usage: bool
-    encoded: bytes
-
-
-def parse_chat(body: bytes, *, max_depth: int, max_messages: int, max_tokens: int) -> ChatCall:
-    """Bytes from a client → `ChatCall`. `max_tokens` caps what one answer may cost. Raises Refused 400."""
-    sent = _convert(parse_object(body, max_depth=max_depth), _ChatBody)
+def parse(body: bytes, bounds: Bounds) -> Asked:
+    """A Chat Completions request. Raises Refused 400. See `dialect.Dialect`."""
+    max_messages, max_tokens = bounds.max_messages, bounds.max_tokens
+    sent = _convert(parse_object(body, max_depth=bounds.max_depth), _ChatBody)
     for name, (low, high) in _RANGES.items():
         value = getattr(sent, name)
         if value is not None and not low <= value <= high:
@@ -198,8 +191,12 @@ def parse_chat(body: bytes, *, max_depth: int, max_messages: int, max_tokens: in
         tool_choice=_tool_choice(sent),
         parallel_tool_calls=bool(sent.parallel_tool_calls),
     )
-    options = sent.stream_options or StreamOptions()
-    return ChatCall(request, bool(sent.stream), options.include_usage, _encode(request))
+    include_usage = sent.stream_options is not None and sent.stream_options.include_usage
+
+    def writer(exchange_id: str, model: str) -> ChatWriter:
+        return ChatWriter(exchange_id, model, include_usage=include_usage)
+
+    return Asked(request, bool(sent.stream), _encode(request), writer)
 
 
 class EmbeddingCall(msgspec.Struct, frozen=True):
@@ -222,33 +219,49 @@ def parse_embeddings(body: bytes, *, max_depth: int, max_inputs: int = 2048) -> 
     return EmbeddingCall(request, sent.encoding_format == "base64", _encode(request))
 
 
-class ChatWriter:
-    """Our events → the objects of one Chat Completions answer, as a stream's chunks or gathered into one object."""
+error = error_body
+"""How an error is told. See `dialect.Dialect`."""
 
-    def __init__(self, exchange_id: str, model: str) -> None:
-        self._head = {"id": f"chatcmpl-{exchange_id.partition('_')[2]}", "created": int(time.time()), "model": model}
-        self._begun = False
+
+class ChatWriter:
+    """Our events → the objects of one Chat Completions answer. See `dialect.Writer`.
+
+    `include_usage`: the client asked for usage in the stream, so every chunk has the key and an extra one tells it.
+    """
+
+    def __init__(self, exchange_id: str, model: str, *, include_usage: bool = False, now: float | None = None) -> None:
+        self._head = {
+            "id": f"chatcmpl-{exchange_id.partition('_')[2]}",
+            "created": int(time.time() if now is None else now),
+            "model": model,
+        }
+        self._include_usage = include_usage
+        self._before = b""
+        self._after = b""
         self._text: list[str] = []
         self._calls: dict[int, dict[str, Any]] = {}
 
-    def chunk(self, event: Delta | ToolDelta | Finished, *, usage_key: bool) -> bytes:
-        """One event as a chunk's JSON. `usage_key`: the client asked for usage, so every chunk carries the key."""
-        delta: dict[str, Any] = {} if self._begun else {"role": "assistant"}
-        self._begun = True
-        reason: str | None = None
-        match event:
-            case Delta(text):
-                delta["content"] = text
-            case ToolDelta():
-                delta["tool_calls"] = [_tool_delta(event)]
-            case Finished():
-                reason = event.reason
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-        return self._encode("chat.completion.chunk", [choice], {"usage": None} if usage_key else {})
+    def opening(self) -> bytes:
+        """The first chunk, which says who speaks. Most of a chunk is the same for all, so it is encoded once."""
+        self._before, _, self._after = self._chunk({"content": _MARK}).partition(_encoder.encode(_MARK))
+        return self._chunk({"role": "assistant", "content": ""})
 
-    def usage_chunk(self, usage: Usage) -> bytes:
-        """The extra last chunk of `stream_options.include_usage`."""
-        return self._encode("chat.completion.chunk", [], {"usage": _usage(usage)})
+    def piece(self, event: Delta | ToolDelta) -> bytes:
+        """One event as a chunk."""
+        if isinstance(event, Delta):
+            return self._before + _encoder.encode(event.text) + self._after
+        return self._chunk({"tool_calls": [_tool_delta(event)]})
+
+    def closing(self, end: Finished) -> bytes:
+        """The chunk with the reason, the one with the usage if asked for, the marker."""
+        last = self._chunk({}, reason=end.reason)
+        if self._include_usage:
+            last += _event(self._encode("chat.completion.chunk", [], {"usage": _usage(end.usage)}))
+        return last + _DONE
+
+    def broken(self, error: Refused | Unavailable, exchange_id: str) -> bytes:
+        """The error as an event; without the marker, which stands for a whole answer."""
+        return _event(error_body(error, exchange_id))
 
     def gather(self, event: Delta | ToolDelta) -> None:
         """Keep an event for the whole answer."""
@@ -271,8 +284,22 @@ class ChatWriter:
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": end.reason}
         return self._encode("chat.completion", [choice], {"usage": _usage(end.usage)})
 
+    def _chunk(self, delta: dict[str, Any], *, reason: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+        more = {"usage": None} if self._include_usage else {}
+        return _event(self._encode("chat.completion.chunk", [choice], more))
+
     def _encode(self, kind: str, choices: list[Any], more: dict[str, Any]) -> bytes:
-        return msgspec.json.encode({**self._head, "object": kind, "choices": choices, **more})
+        return _encoder.encode({**self._head, "object": kind, "choices": choices, **more})
+
+
+_encoder = msgspec.json.Encoder()
+_MARK = "\x00"
+_DONE = b"data: [DONE]\n\n"
+
+
+def _event(payload: bytes) -> bytes:
+    return b"data: %b\n\n" % payload
 
 
 def embeddings_object(call: EmbeddingCall, result: Embeddings) -> bytes:

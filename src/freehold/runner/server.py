@@ -2,6 +2,7 @@
 
     GET  /health      RunnerHealth, also while models load
     POST /chat        ChatRequest → NDJSON of events; before the first event a status and `Failed`
+    POST /chat/joined  the same, the texts of a quarter of a second in one event
     POST /embeddings  EmbeddingRequest → Embeddings
     POST /seal        SealReport: the runner attacks its own box
 
@@ -11,6 +12,7 @@ one of these shapes with one of the known codes; this is the rim where unknown f
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from typing import Any
 
@@ -19,6 +21,7 @@ import msgspec
 from freehold.protocol.chat import (
     RUNNER_CODES,
     ChatRequest,
+    Delta,
     EmbeddingRequest,
     Event,
     Failed,
@@ -35,6 +38,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 _BODY_LIMIT = 8 << 20
 _MOST_INPUTS = 2048
+_JOIN_SECONDS = 0.25
 _JSON, _NDJSON = b"application/json", b"application/x-ndjson"
 
 
@@ -86,6 +90,7 @@ class RunnerApp:
         routes: dict[str, tuple[str, Callable[[Receive, _Answer], Coroutine[Any, Any, None]]]] = {
             "/health": ("GET", self._health),
             "/chat": ("POST", self._chat),
+            "/chat/joined": ("POST", self._chat_joined),
             "/embeddings": ("POST", self._embeddings),
             "/seal": ("POST", self._seal),
         }
@@ -107,11 +112,17 @@ class RunnerApp:
         await answer.whole(msgspec.json.encode(report))
 
     async def _chat(self, receive: Receive, answer: "_Answer") -> None:
+        await self._chat_to(receive, answer, answer.event)
+
+    async def _chat_joined(self, receive: Receive, answer: "_Answer") -> None:
+        await self._chat_to(receive, answer, _Joiner(answer.event).event)
+
+    async def _chat_to(self, receive: Receive, answer: "_Answer", push: Callable[[Event], Awaitable[None]]) -> None:
         request = _decode(await _body(receive), ChatRequest)
         engine = self._engine(request.assistant, embedder=False)
         with self._counted():
             try:
-                await _while_there(receive, engine.chat(request, answer.event))
+                await _while_there(receive, engine.chat(request, push))
             finally:
                 self._look(engine)
         await answer.end()
@@ -149,6 +160,27 @@ class RunnerApp:
             yield
         finally:
             self._in_flight -= 1
+
+
+class _Joiner:
+    """Joins the texts of a short time into one event, for an answer that nobody watches as it grows."""
+
+    def __init__(self, push: Callable[[Event], Awaitable[None]]) -> None:
+        self._push = push
+        self._texts: list[str] = []
+        self._since = time.monotonic()
+
+    async def event(self, event: Event) -> None:
+        """Keep a text, or pass on what is kept."""
+        if isinstance(event, Delta):
+            self._texts.append(event.text)
+            if time.monotonic() - self._since < _JOIN_SECONDS:
+                return
+        if self._texts:
+            joined, self._texts, self._since = "".join(self._texts), [], time.monotonic()
+            await self._push(Delta(joined))
+        if not isinstance(event, Delta):
+            await self._push(event)
 
 
 class _Answer:

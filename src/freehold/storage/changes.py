@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.storage.tables import changes
 
-Topic = Literal["credential", "user", "engine", "workspace"]
+Topic = Literal["credential", "user", "engine", "workspace", "limit", "provider", "keys_wanted"]
 
 KEEP_SECONDS = 24 * 3600
 """How long an entry stays. A process that was away longer starts with empty caches anyway."""

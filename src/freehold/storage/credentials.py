@@ -8,7 +8,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.storage.changes import announce
-from freehold.storage.tables import credentials, users
+from freehold.storage.tables import credentials, group_members, groups, users
 
 Kind = Literal["key", "session"]
 
@@ -29,7 +29,7 @@ class Credential(msgspec.Struct, frozen=True):
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """A valid credential together with who holds it."""
+    """A valid credential together with who holds it. `groups`: id → the role that the group gives, if any."""
 
     credential_id: str
     workspace_id: str
@@ -38,6 +38,10 @@ class Holder(msgspec.Struct, frozen=True):
     role: str | None
     digest: bytes
     expires_at: float | None
+    scopes: str
+    assistants: str
+    sources: str
+    groups: dict[str, str | None] = {}
 
 
 _listed = tuple(credentials.c[name] for name in Credential.__struct_fields__)
@@ -59,6 +63,9 @@ async def find(connection: AsyncConnection, digest: bytes) -> Holder | None:
             users.c.role,
             credentials.c.digest,
             credentials.c.expires_at,
+            credentials.c.scopes,
+            credentials.c.assistants,
+            credentials.c.sources,
         )
         .select_from(credentials.outerjoin(users, users.c.id == credentials.c.user_id))
         .where(
@@ -69,7 +76,21 @@ async def find(connection: AsyncConnection, digest: bytes) -> Holder | None:
         )
     )
     row = (await connection.execute(query)).first()
-    return Holder(*row) if row else None
+    if row is None:
+        return None
+    return msgspec.structs.replace(Holder(*row), groups=await groups_of(connection, row.user_id))
+
+
+async def groups_of(connection: AsyncConnection, user_id: str | None) -> dict[str, str | None]:
+    """The groups of a person: id → the role that the group gives, if any."""
+    if user_id is None:
+        return {}
+    query = (
+        select(groups.c.id, groups.c.role)
+        .join(group_members, group_members.c.group_id == groups.c.id)
+        .where(group_members.c.user_id == user_id)
+    )
+    return {row.id: row.role for row in await connection.execute(query)}
 
 
 async def listed(

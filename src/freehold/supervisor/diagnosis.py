@@ -13,7 +13,7 @@ from freehold.isolation.driver import open_driver
 from freehold.models.store import ModelStore
 from freehold.protocol.errors import Misconfigured, Unavailable
 from freehold.settings import Settings
-from freehold.storage import engines
+from freehold.storage import engines, workspaces
 from freehold.storage.engine import Database
 from freehold.supervisor.edges import public_url
 from freehold.supervisor.instance import check_port
@@ -101,10 +101,14 @@ async def _models(settings: Settings) -> str:
 
 
 async def _edge(settings: Settings) -> str:
+    tenants = []
+    if settings.database or (settings.state / "freehold.db").exists():
+        async with Database(settings.database_url) as database, database.read() as connection:
+            tenants = await workspaces.everything(connection)
     with tempfile.TemporaryDirectory(prefix="freehold-") as scratch:  # the live files belong to the running edge
         elsewhere = dataclasses.replace(settings, state=Path(scratch))
         elsewhere.layout.create()
-        prepare_edge(elsewhere)
+        prepare_edge(elsewhere, tenants)
     return f"configuration accepted, certificate valid; {public_url(settings)}"
 
 

@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from freehold.edge.process import command, drain
-from freehold.protocol.http import PeerGone, UnixClient
+from freehold.edge.process import command, drain, listens, lives
+from freehold.protocol.http import UnixClient
 from freehold.settings import Settings
 from freehold.supervisor.children import Child
 
@@ -24,7 +24,7 @@ class Edges:
         self._settings = settings
         layout = settings.layout
         self._bootstrap = layout.edge_bootstrap
-        self._edge = _envoy("edge", layout.edge_bootstrap, layout.envoy_admin_socket, layout.logs)
+        self._edge = _envoy("edge", layout.edge_bootstrap, layout.envoy_admin_socket, layout.logs, listens)
         self._relay: Child | None = None
         self._read = b""
 
@@ -42,7 +42,7 @@ class Edges:
         """After `prepare`: have the relay if it is needed, restart the edge if its bootstrap is another one."""
         layout = self._settings.layout
         if relay and self._relay is None:
-            self._relay = _envoy("relay", layout.relay_bootstrap, layout.relay_admin_socket, layout.logs)
+            self._relay = _envoy("relay", layout.relay_bootstrap, layout.relay_admin_socket, layout.logs, lives)
             await self._relay.start(_START_SECONDS)
         if self._read and self._read != self._bootstrap.read_bytes():
             await drain(layout.envoy_admin_socket, timeout=_DRAIN_SECONDS)
@@ -60,17 +60,8 @@ def public_url(settings: Settings) -> str:
     return f"https://{host}" if settings.edge.port == 443 else f"https://{host}:{settings.edge.port}"
 
 
-def _envoy(name: str, bootstrap: Path, admin: Path, logs: Path) -> Child:
-    return Child(name, command(bootstrap), log=logs / f"{name}.log", ready=_probe(UnixClient(str(admin))))
-
-
-def _probe(admin: UnixClient) -> Callable[[], Awaitable[bool]]:
-    async def ready() -> bool:
-        try:
-            async with asyncio.timeout(2), admin.request("GET", "/ready") as response:
-                await response.read()
-                return response.status == 200
-        except (PeerGone, TimeoutError):
-            return False
-
-    return ready
+def _envoy(
+    name: str, bootstrap: Path, admin: Path, logs: Path, ready: Callable[[UnixClient], Awaitable[bool]]
+) -> Child:
+    client = UnixClient(str(admin))
+    return Child(name, command(bootstrap), log=logs / f"{name}.log", ready=lambda: ready(client))

@@ -8,10 +8,11 @@ so that migrations and certificate tools do not stay in the supervisor's memory.
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from freehold.edge import certificates, config, process, relay
 from freehold.edge.names import local_names, reachable
+from freehold.edge.sites import site
 from freehold.identity import accounts
 from freehold.models import catalogue
 from freehold.models.store import ModelStore
@@ -46,11 +47,12 @@ async def prepare(settings: Settings, tell: Tell) -> Prepared:
         await _engines(settings, database, store, workspace.id, tell)
         async with database.read() as connection:
             listed = await engines.everywhere(connection)
+            tenants = await workspaces.everything(connection)
     for model in _models(listed, store):
         tell(Step("verify", model.name))
         await store.verify(model)
     tell(Step("certificate"))
-    own = prepare_edge(settings)
+    own = prepare_edge(settings, tenants)
     return Prepared(claim, str(certificates.ca_file(settings.layout)) if own else None, prepare_relay(settings, listed))
 
 
@@ -58,16 +60,22 @@ async def refresh(settings: Settings, tell: Tell) -> Prepared:
     """Only what time or an engine's change can ask for: certificate, edge, relay. Raises Misconfigured."""
     async with Database(settings.database_url) as database, database.read() as connection:
         listed = await engines.everywhere(connection)
-    own = prepare_edge(settings)
+        tenants = await workspaces.everything(connection)
+    own = prepare_edge(settings, tenants)
     return Prepared(None, str(certificates.ca_file(settings.layout)) if own else None, prepare_relay(settings, listed))
 
 
-def prepare_edge(settings: Settings) -> bool:
+def prepare_edge(settings: Settings, tenants: Sequence[workspaces.Workspace]) -> bool:
     """Certificate and configuration of the edge, checked by Envoy when changed. True with a certificate of ours."""
     names = reachable(settings.edge, local_names())
     certificate = certificates.ensure(settings.edge, settings.layout, names)
-    if config.write(settings.edge, settings.layout, names, certificate):
-        process.validate(settings.layout.edge / config.BOOTSTRAP)
+    sites = [
+        site(settings.edge, settings.layout, workspace.id, workspace.domain)
+        for workspace in tenants
+        if workspace.domain
+    ]
+    if config.write(settings.edge, settings.layout, names, certificate, sites):
+        process.validate(settings.layout.edge / config.CHECK)
     return certificate.own
 
 

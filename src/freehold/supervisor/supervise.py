@@ -133,7 +133,7 @@ class _Follower:
                 async with self._database.read() as connection:
                     news = await changes.since(connection, self._seq)
                     wanted = await engines.everywhere(connection) if news else []
-                if any(change.topic == "engine" for change in news):
+                if any(change.topic in ("engine", "workspace") for change in news):
                     await self._refresh()
                     await self._apply(wanted)
                 self._seq = news[-1].seq if news else self._seq
