@@ -84,7 +84,13 @@ async def address(home: Home) -> AsyncIterator[str]:
 async def _owner(home: Home) -> tuple[Owner, str]:
     claim = await accounts.create_claim(home.database, home.key, home.workspace.id, 1)
     user = await accounts.redeem_claim(
-        home.database, home.key, claim, name="Ada", email="ada@example.org", password="correct horse battery"
+        home.database,
+        home.key,
+        home.workspace.id,
+        claim,
+        name="Ada",
+        email="ada@example.org",
+        password="correct horse battery",
     )
     return Owner(home.workspace.id, user.id), await accounts.open_session(home.database, home.key, user, 1)
 

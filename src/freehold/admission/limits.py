@@ -2,7 +2,9 @@
 
 An exchange reserves what it may cost from every limit that applies to it, all or nothing, and settles afterwards with
 what it really used, however it ended. The answer is cut to what the tightest token limit can still pay for, so that
-tokens are bounded and not only counted. Called by the gateway's exchange; `store` remembers.
+tokens are bounded and not only counted: such an answer ends with the reason `length`.
+
+Called by the gateway's exchange; `store` remembers.
 """
 
 import asyncio
@@ -53,6 +55,8 @@ class Charge(msgspec.Struct, frozen=True):
     output_tokens: int
 
 
+_SHORTEST_ANSWER = 64  # tokens; rather than cut an answer shorter than this, the exchange is refused
+
 _TOKEN_PERIODS = (("tokens_per_minute", MINUTE), ("tokens_per_day", DAY), ("tokens_per_month", MONTH))
 _WORDS = {
     "workspace": "workspace",
@@ -101,13 +105,26 @@ class Hold:
     async def __aenter__(self) -> "Hold":
         if not self._charge.subjects:
             return self
-        self._reckon()
-        if self._rates or self._slots:
+        self._reckon(self._charge.output_tokens)
+        if not self._rates and not self._slots:
+            return self
+        taken = await self._store.take(self._rates, self._slots, self._lease)
+        if taken.refused is not None and (shorter := self._shorter(taken)):
+            self._reckon(shorter)
             taken = await self._store.take(self._rates, self._slots, self._lease)
-            if taken.refused is not None:
-                raise self._refusal(taken)
-            self._taken = taken
+        if taken.refused is not None:
+            raise self._refusal(taken)
+        self._taken = taken
         return self
+
+    def _shorter(self, taken: Taken) -> int:
+        """The answer that what is left can pay for, when the whole one is too long and a useful one is not; else 0."""
+        index = taken.refused or 0
+        if index >= len(self._rates) or self._places[index][1] == "requests_per_minute":
+            return 0
+        tokens = [left for left, (_, name) in zip(taken.remaining, self._places, strict=False) if "tokens" in name]
+        answer = min(tokens) - self._charge.input_tokens
+        return answer if _SHORTEST_ANSWER <= answer < self.output_tokens else 0
 
     async def __aexit__(self, *_: object) -> None:
         if self._taken is None:
@@ -141,9 +158,9 @@ class Hold:
             ]
         return rows
 
-    def _reckon(self) -> None:
+    def _reckon(self, budget: int) -> None:
         charge = self._charge
-        budget = charge.output_tokens
+        self._rates, self._slots, self._places = [], [], []
         for subject in charge.subjects:
             limits = subject.limits
             if limits.largest_input is not None and charge.input_tokens > limits.largest_input:

@@ -3,7 +3,7 @@
 import typer
 
 from freehold import __version__
-from freehold.cli import doctor, engine, instance, key, model, up
+from freehold.cli import doctor, engine, instance, key, limit, model, up, workspace
 
 app = typer.Typer(
     name="freehold",
@@ -22,6 +22,8 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(key.app, name="key")
 app.add_typer(model.app, name="model")
 app.add_typer(engine.app, name="engine")
+app.add_typer(workspace.app, name="workspace")
+app.add_typer(limit.app, name="limit")
 
 
 def _version(value: bool) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import typer
 from sqlalchemy.exc import IntegrityError
 
-from freehold.cli.output import AsJson, State, people, show_json, show_table, spoken
+from freehold.cli.output import AsJson, State, Workspace, people, show_json, show_table, spoken
 from freehold.cli.work import on_database
 from freehold.protocol.errors import Misconfigured, Problem, Refused
 from freehold.settings import load, write_private
@@ -30,6 +30,7 @@ def add(
         Path | None, typer.Option(help="A file with the server's API key; only the relay will hold it.", exists=True)
     ] = None,
     default: Annotated[bool, typer.Option("--default", help="Answer with it when nothing else is asked for.")] = False,
+    workspace_name: Workspace = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
@@ -40,7 +41,7 @@ def add(
         secret_name = f"engine-{name.replace(':', '-')}" if key_file else None
 
         async def work() -> None:
-            async with on_database(settings) as (database, workspace):
+            async with on_database(settings, workspace_name) as (database, workspace):
                 if key_file and secret_name:
                     write_private(settings.layout.keys / secret_name, key_file.read_bytes().strip())
                 try:
@@ -67,13 +68,13 @@ def add(
 
 
 @app.command("list")
-def listing(state: State = None, as_json: AsJson = False) -> None:
+def listing(workspace_name: Workspace = None, state: State = None, as_json: AsJson = False) -> None:
     """The workspace's engines."""
     with spoken(as_json):
         settings = load(state)
 
         async def work() -> list[engines.Engine]:
-            async with on_database(settings) as (database, workspace), database.read() as connection:
+            async with on_database(settings, workspace_name) as (database, workspace), database.read() as connection:
                 return await engines.listed(connection, workspace.id)
 
         found = asyncio.run(work())
@@ -88,13 +89,13 @@ def listing(state: State = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def remove(name: str, state: State = None, as_json: AsJson = False) -> None:
+def remove(name: str, workspace_name: Workspace = None, state: State = None, as_json: AsJson = False) -> None:
     """Forget an engine."""
     with spoken(as_json):
         settings = load(state)
 
         async def work() -> None:
-            async with on_database(settings) as (database, workspace), database.write() as connection:
+            async with on_database(settings, workspace_name) as (database, workspace), database.write() as connection:
                 if not await engines.remove(connection, workspace.id, name):
                     raise Refused("There is no engine of that name. 'freehold engine list' shows them.", status=404)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from freehold.cli.output import AsJson, State, people, show_json, show_table, spoken
+from freehold.cli.output import AsJson, State, Workspace, people, show_json, show_table, spoken
 from freehold.cli.work import on_database
 from freehold.identity import keys
 from freehold.settings import load
@@ -20,6 +20,14 @@ app = typer.Typer(help="API keys for programs.", no_args_is_help=True)
 def create(
     name: Annotated[str, typer.Argument(help="What it is for, to recognise it later.")],
     days: Annotated[int | None, typer.Option(help="Days until it expires. [default: never]", min=1)] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="What it is for: chat, embeddings, models, responses. [default: all]")
+    ] = None,
+    assistant: Annotated[list[str] | None, typer.Option(help="A model it may use. [default: all]")] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help="An address or network it may come from. [default: any]")
+    ] = None,
+    workspace_name: Workspace = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
@@ -28,10 +36,20 @@ def create(
         settings = load(state)
 
         async def work() -> tuple[Credential, str]:
-            async with on_database(settings) as (database, workspace):
+            async with on_database(settings, workspace_name) as (database, workspace):
                 expires = time.time() + days * 86400 if days else None
                 key = settings.layout.secret("credentials")
-                return await keys.create_key(database, key, workspace.id, None, name, expires_at=expires)
+                return await keys.create_key(
+                    database,
+                    key,
+                    workspace.id,
+                    None,
+                    name,
+                    expires_at=expires,
+                    scopes=scope or (),
+                    assistants=assistant or (),
+                    sources=source or (),
+                )
 
         made, secret = asyncio.run(work())
     if as_json:
@@ -44,13 +62,13 @@ def create(
 
 
 @app.command("list")
-def listing(state: State = None, as_json: AsJson = False) -> None:
+def listing(workspace_name: Workspace = None, state: State = None, as_json: AsJson = False) -> None:
     """All keys of the workspace; secrets are never shown."""
     with spoken(as_json):
         settings = load(state)
 
         async def work() -> list[Credential]:
-            async with on_database(settings) as (database, workspace):
+            async with on_database(settings, workspace_name) as (database, workspace):
                 return await keys.list_keys(database, workspace.id)
 
         found = asyncio.run(work())
@@ -67,6 +85,7 @@ def listing(state: State = None, as_json: AsJson = False) -> None:
 @app.command()
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As 'freehold key list' shows it.")],
+    workspace_name: Workspace = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
@@ -75,7 +94,7 @@ def revoke(
         settings = load(state)
 
         async def work() -> None:
-            async with on_database(settings) as (database, workspace):
+            async with on_database(settings, workspace_name) as (database, workspace):
                 await keys.revoke_key(database, workspace.id, key_id)
 
         asyncio.run(work())

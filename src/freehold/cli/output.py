@@ -22,6 +22,9 @@ from freehold.supervisor.control import NotRunning
 State = Annotated[
     Path | None, typer.Option("--state", metavar="DIR", help="The state folder. [default: $FREEHOLD_STATE or ./state]")
 ]
+Workspace = Annotated[
+    str | None, typer.Option("--workspace", metavar="NAME", help="Which workspace. [default: the first]")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value for programs.")]
 
 people = Console(highlight=False)

@@ -3,15 +3,20 @@
 import contextlib
 from collections.abc import AsyncIterator
 
-from freehold.protocol.errors import Misconfigured, Problem
+from freehold.protocol.errors import Misconfigured, Problem, Refused
 from freehold.settings import Settings
 from freehold.storage import workspaces
 from freehold.storage.engine import Database
 
 
 @contextlib.asynccontextmanager
-async def on_database(settings: Settings) -> AsyncIterator[tuple[Database, workspaces.Workspace]]:
-    """The open database and the workspace. Raises Misconfigured where Freehold was never started."""
+async def on_database(
+    settings: Settings, workspace_name: str | None = None
+) -> AsyncIterator[tuple[Database, workspaces.Workspace]]:
+    """The open database and the workspace of that name (or id, or domain), else the first one.
+
+    Raises Misconfigured where Freehold was never started, Refused where there is no such workspace.
+    """
     if not settings.database and not (settings.state / "freehold.db").is_file():
         raise Misconfigured(
             Problem(
@@ -21,7 +26,10 @@ async def on_database(settings: Settings) -> AsyncIterator[tuple[Database, works
     async with Database(settings.database_url) as database:
         await database.check()
         async with database.read() as connection:
-            workspace = await workspaces.first(connection)
-        if workspace is None:
+            first = await workspaces.first(connection)
+            workspace = await workspaces.named(connection, workspace_name) if workspace_name else first
+        if first is None:
             raise Misconfigured(Problem("the first start was not finished", "Run 'freehold up' once more."))
+        if workspace is None:
+            raise Refused("There is no workspace of that name. 'freehold workspace list' shows them.", status=404)
         yield database, workspace

@@ -50,10 +50,20 @@ class Declared:
 async def visit(request: Request, directory: Directory) -> Visit:
     """Who is asking. Raises Refused 401 without a valid session."""
     secret = request.cookies.get(COOKIE, "")
-    principal = await directory.authenticate(secret)
+    principal = await directory.authenticate(secret, host=host_of(request), address=address_of(request))
     if principal.kind != "session" or principal.user_id is None:
         raise Refused("Please sign in.", status=401, code="not_signed_in")
     return Visit(request, principal, secret)
+
+
+def host_of(request: Request) -> str:
+    """The name that was asked for, as the edge says: it decides which workspace this is."""
+    return request.headers.get("x-freehold-host", "")
+
+
+def address_of(request: Request) -> str:
+    """Where the request came from, as the edge says."""
+    return request.headers.get("x-freehold-client", "")
 
 
 def prove_same_origin(request: Request) -> None:

@@ -36,5 +36,5 @@ def run_error(message: str, code: str) -> bytes:
 
 
 def custom(name: str, value: object) -> bytes:
-    """An event of our own: `conversation_titled` {title}."""
+    """An event of our own: `conversation_titled` {title}, `waiting` {position, seconds}."""
     return _encode({"type": "CUSTOM", "name": name, "value": value})

@@ -24,18 +24,24 @@ from freehold.storage.conversations import StoredMessage
 from freehold.storage.engine import Database
 
 _TITLE_CHARACTERS = 60
+_WAITING = b": waiting "  # before {"position": …, "seconds": …}; the plain heartbeat has no object
 _BROKEN = Unavailable("The answer broke off. Try again.", status=502, code="engine_failed")
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be answered: the conversation, its messages up to the question, and by which assistant."""
+    """What is to be answered: the conversation, its messages up to the question, and by which assistant.
+
+    `secret`, `host` and `address` are the person's own, so that the gateway sees them and not the console.
+    """
 
     conversation_id: str
     title: str
     history: list[StoredMessage]
     assistant: str
     secret: str
+    host: str = ""
+    address: str = ""
 
 
 @dataclass
@@ -89,7 +95,13 @@ class Answer:
                 "stream": True,
             }
         )
-        headers = {"content-type": "application/json", "authorization": f"Bearer {self._question.secret}"}
+        headers = {
+            "content-type": "application/json",
+            "authorization": f"Bearer {self._question.secret}",
+            "x-freehold-host": self._question.host,
+            "x-freehold-client": self._question.address,
+            "x-freehold-wait": "show",
+        }
         try:
             async with self._gateway.request("POST", "/v1/chat/completions", body, headers) as response:
                 if response.status != 200:
@@ -102,7 +114,11 @@ class Answer:
     async def _relay(self, call: Call, progress: _Progress, chunks: Any) -> None:
         cutter = LineCutter()
         async for chunk in chunks:
-            for payload in sse_data(cutter.feed(chunk)):
+            lines = cutter.feed(chunk)
+            for line in lines:
+                if line.startswith(_WAITING) and line.endswith(b"}"):
+                    await self._push(call, progress, agui.custom("waiting", msgspec.json.decode(line[len(_WAITING) :])))
+            for payload in sse_data(lines):
                 if payload == b"[DONE]":
                     return
                 event = msgspec.json.decode(payload)

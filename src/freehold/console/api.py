@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from freehold.console.access import Visit, clear_session, set_session, visit
+from freehold.console.access import Visit, address_of, clear_session, host_of, set_session, visit
 from freehold.console.answering import Answer, Question
 from freehold.console.bodies import Ask, Claim, NewKey, SignIn, Title, read, reply
 from freehold.identity import accounts, keys
@@ -40,15 +40,23 @@ class Api:
         except Refused:
             signed_in = False
         async with self._database.read() as connection:
-            workspace = await _workspace(connection)
+            workspace = await self._workspace(request, connection)
             claimed = await users.count(connection, workspace.id) > 0
         return reply({"workspace": {"name": workspace.name}, "claimed": claimed, "signed_in": signed_in})
 
     async def claim(self, request: Request) -> Response:
         """Make the first account with the one-time link, and sign in."""
         sent = await read(request, Claim)
+        async with self._database.read() as connection:
+            workspace = await self._workspace(request, connection)
         user = await accounts.redeem_claim(
-            self._database, self._key, sent.token, name=sent.name, email=sent.email, password=sent.password
+            self._database,
+            self._key,
+            workspace.id,
+            sent.token,
+            name=sent.name,
+            email=sent.email,
+            password=sent.password,
         )
         return await self._signed_in(user)
 
@@ -56,7 +64,7 @@ class Api:
         """Sign in by password."""
         sent = await read(request, SignIn)
         async with self._database.read() as connection:
-            workspace = await _workspace(connection)
+            workspace = await self._workspace(request, connection)
         return await self._signed_in(
             await accounts.check_password(self._database, workspace.id, sent.email, sent.password)
         )
@@ -96,6 +104,14 @@ class Api:
                 ]
             }
         )
+
+    async def _workspace(self, request: Request, connection: AsyncConnection) -> workspaces.Workspace:
+        """The workspace of the name that was asked for."""
+        workspace_id = self._directory.places.workspace_of(host_of(request))
+        workspace = await workspaces.get(connection, workspace_id) if workspace_id else None
+        if workspace is None:
+            raise Unavailable("This installation is not set up yet.", code="not_ready", retry_after=2)
+        return workspace
 
     def _place(self, engine: engines.Engine) -> str:
         """Where it runs, so that the page never calls sealed what is not."""
@@ -161,7 +177,15 @@ class Api:
             history = await conversations.read_messages(connection, found.id)
         if not history or history[-1].role != "user":
             raise Refused("There is no question to answer again.", code="nothing_to_answer")
-        question = Question(found.id, found.title, history, sent.assistant, visit.secret)
+        question = Question(
+            found.id,
+            found.title,
+            history,
+            sent.assistant,
+            visit.secret,
+            host_of(visit.request),
+            address_of(visit.request),
+        )
         return Answer(self._database, self._gateway, question)
 
     # --- keys
@@ -185,13 +209,6 @@ class Api:
         principal, key_id = visit.principal, visit.path["key"]
         await keys.revoke_key(self._database, principal.workspace_id, key_id, user_id=principal.user_id)
         return reply({})
-
-
-async def _workspace(connection: AsyncConnection) -> workspaces.Workspace:
-    workspace = await workspaces.first(connection)
-    if workspace is None:
-        raise Unavailable("This installation is not set up yet.", code="not_ready", retry_after=2)
-    return workspace
 
 
 def _no_conversation() -> Refused:

@@ -39,9 +39,9 @@ async def create_claim(database: Database, key: bytes, workspace_id: str, hours:
 
 
 async def redeem_claim(
-    database: Database, key: bytes, secret: str, *, name: str, email: str, password: str
+    database: Database, key: bytes, workspace_id: str, secret: str, *, name: str, email: str, password: str
 ) -> users.User:
-    """Use the claim up and make the account, both or neither. Raises Refused with what to correct."""
+    """Use a claim of the workspace up and make the account, both or neither. Raises Refused with what to correct."""
     name, email = name.strip(), email.strip()
     _check_account(name, email, password)
     if secret_kind(secret) != "fhc":
@@ -49,7 +49,7 @@ async def redeem_claim(
     password_hash = await _in_thread(_hasher.hash, password)
     async with database.write() as connection:
         claim = await users.use_claim(connection, secret_digest(key, secret))
-        if claim is None:
+        if claim is None or claim.workspace_id != workspace_id:
             raise _claim_invalid()
         try:
             return await users.create(

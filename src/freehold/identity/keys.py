@@ -1,8 +1,13 @@
 """API keys: make, list, revoke. Called by the console and the command line; a secret is shown once, when it is made."""
 
+import json
 import time
+from collections.abc import Sequence
+from ipaddress import ip_network
+from typing import get_args
 
 from freehold.identity.directory import secret_digest
+from freehold.identity.principal import Scope
 from freehold.protocol.errors import Refused
 from freehold.protocol.ids import new_id, new_secret
 from freehold.storage import credentials
@@ -19,11 +24,30 @@ async def create_key(
     name: str,
     *,
     expires_at: float | None = None,
+    scopes: Sequence[str] = (),
+    assistants: Sequence[str] = (),
+    sources: Sequence[str] = (),
 ) -> tuple[credentials.Credential, str]:
-    """A new API key: what lists show of it, and its secret. Raises Refused for a name that is empty or too long."""
+    """A new API key: what lists show of it, and its secret.
+
+    Empty `scopes`, `assistants` and `sources` (networks such as 192.0.2.0/24) mean: all, from anywhere. Raises Refused
+    for a name that is empty or too long and for scopes and networks that are none.
+    """
     name = name.strip()
     if not 1 <= len(name) <= 100:
         raise Refused("A key needs a name of 1 to 100 characters.", param="name", code="name_invalid")
+    if wrong := [scope for scope in scopes if scope not in get_args(Scope)]:
+        raise Refused(
+            f"{', '.join(wrong)} is no scope. There are: {', '.join(get_args(Scope))}.",
+            param="scopes",
+            code="scope_invalid",
+        )
+    try:
+        networks = [str(ip_network(source)) for source in sources]
+    except ValueError:
+        raise Refused(
+            "A source is an address or a network such as 192.0.2.0/24.", param="sources", code="source_invalid"
+        ) from None
     secret = new_secret("fh")
     credential = credentials.Credential(
         id=new_id("key"),
@@ -36,6 +60,9 @@ async def create_key(
         expires_at=expires_at,
         revoked_at=None,
         last_used_at=None,
+        scopes=" ".join(sorted(set(scopes))),
+        assistants=json.dumps(sorted(set(assistants))) if assistants else "",
+        sources=json.dumps(networks) if networks else "",
     )
     async with database.write() as connection:
         await credentials.create(connection, credential, secret_digest(key, secret))

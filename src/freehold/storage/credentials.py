@@ -26,6 +26,9 @@ class Credential(msgspec.Struct, frozen=True):
     expires_at: float | None
     revoked_at: float | None
     last_used_at: float | None
+    scopes: str = ""
+    assistants: str = ""
+    sources: str = ""
 
 
 class Holder(msgspec.Struct, frozen=True):

@@ -98,6 +98,11 @@ class Runners:
         wanted: dict[str, list[Engine]] = {}
         for engine in engines:
             wanted.setdefault(engine.workspace_id, []).append(engine)
+        for workspace_id in set(self._places) - set(wanted):
+            place = self._places.pop(workspace_id)
+            self._publish()
+            if place.runner is not None:
+                self._let_go(place.runner)
         for workspace_id, mine in wanted.items():
             place = self._places.setdefault(workspace_id, _Place(workspace_id, ()))
             if place.engines == tuple(mine) and place.runner is not None:
@@ -139,9 +144,12 @@ class Runners:
         place.runner = fresh
         self._publish()
         if old is not None:
-            task = asyncio.create_task(self._drain(old))
-            self._stopping.add(task)
-            task.add_done_callback(self._stopping.discard)
+            self._let_go(old)
+
+    def _let_go(self, runner: Runner) -> None:
+        task = asyncio.create_task(self._drain(runner))
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
 
     async def _look_after(self, place: _Place) -> None:
         runner = place.runner

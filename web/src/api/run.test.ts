@@ -10,6 +10,7 @@ async function answer(
   ...pieces: (string | Uint8Array | Error)[]
 ): Promise<{ outcome: Outcome; text: string; title: string }> {
   const told = { text: "", title: "" };
+  const lines: [number, number][] = [];
   const body = new ReadableStream<Uint8Array>({
     pull(controller) {
       const piece = pieces.shift();
@@ -25,8 +26,9 @@ async function answer(
     titled: (title) => {
       told.title = title;
     },
+    waiting: (position, seconds) => lines.push([position, seconds]),
   });
-  return { outcome, ...told };
+  return { outcome, ...told, ...(lines.length ? { lines } : {}) };
 }
 
 test("a finished run is complete, with its text and title", async () => {
@@ -36,6 +38,11 @@ test("a finished run is complete, with its text and title", async () => {
     text: "Hello",
     title: "Servers",
   });
+});
+
+test("who waits in line is told so", async () => {
+  const waiting = encode({ type: "CUSTOM", name: "waiting", value: { position: 2, seconds: 9 } });
+  expect(await answer(START, waiting, text("Hello"), END)).toMatchObject({ text: "Hello", lines: [[2, 9]] });
 });
 
 test("a stream that ends without a word is broken, never complete", async () => {

@@ -7,6 +7,8 @@ import { EventStreamParser, EventTooLong } from "./sse";
 export interface RunListener {
   text(delta: string): void;
   titled(title: string): void;
+  /** The question stands in line: how many go before it, and about how many seconds that will take. */
+  waiting(position: number, seconds: number): void;
 }
 
 export type Outcome = { kind: "finished" } | { kind: "failed"; message: string } | { kind: "stopped" | "broken" };
@@ -57,8 +59,11 @@ function take(data: string, listener: RunListener): Outcome | null {
       if (typeof event.delta === "string") listener.text(event.delta);
       return null;
     case "CUSTOM": {
-      const value = event.value as { title?: unknown } | undefined;
+      const value = event.value as { title?: unknown; position?: unknown; seconds?: unknown } | undefined;
       if (event.name === "conversation_titled" && typeof value?.title === "string") listener.titled(value.title);
+      if (event.name === "waiting" && typeof value?.position === "number" && typeof value.seconds === "number") {
+        listener.waiting(value.position, value.seconds);
+      }
       return null;
     }
     case "RUN_FINISHED":

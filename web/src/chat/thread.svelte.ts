@@ -14,6 +14,8 @@ export interface Entry {
   status: EntryStatus;
   error: string;
   reference: string;
+  /** Where it stands in line, while nothing is there to read yet. */
+  waiting?: { position: number; seconds: number };
 }
 
 const FLUSH_MS = 40;
@@ -124,6 +126,9 @@ export class Thread {
           titled: (title) => {
             this.title = title;
             this.changed(title);
+          },
+          waiting: (position, seconds) => {
+            entry.waiting = { position, seconds };
           },
         },
         abort.signal,
