@@ -11,6 +11,7 @@ import re
 import secrets
 import stat
 import tempfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -79,6 +80,10 @@ class Gateway(_Closed):
     max_messages: Annotated[int, Gt(0)] = 1000
     max_json_depth: Annotated[int, Ge(4), Le(64)] = 64
     max_tokens: Annotated[int, Gt(0)] = 4096
+
+    def worker_of(self, workspace_id: str) -> int:
+        """Which worker serves a workspace: always the same one, so that its line is one line."""
+        return zlib.crc32(workspace_id.encode()) % self.workers
 
 
 @dataclass(frozen=True)
@@ -185,8 +190,12 @@ class Layout:
 
     @property
     def gateway_socket(self) -> Path:
-        """Where the gateway listens."""
-        return self.run / "gateway.sock"
+        """Where the gateway's first worker listens."""
+        return self.gateway_socket_of(0)
+
+    def gateway_socket_of(self, worker: int) -> Path:
+        """Where a worker of the gateway listens."""
+        return self.run / (f"gateway-{worker}.sock" if worker else "gateway.sock")
 
     @property
     def console_socket(self) -> Path:
@@ -238,10 +247,9 @@ class Layout:
         """What the local store of limits remembers; it outlives restarts."""
         return self.state / "limits"
 
-    @property
-    def load_file(self) -> Path:
-        """How the lines before the runners are, written by the gateway once a second."""
-        return self.run / "load.json"
+    def load_file(self, worker: int) -> Path:
+        """How the lines before the runners are, written by each worker of the gateway once a second."""
+        return self.run / f"load-{worker}.json"
 
     @property
     def instance_file(self) -> Path:

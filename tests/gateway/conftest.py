@@ -82,7 +82,7 @@ async def stage(home: Home) -> AsyncIterator[Stage]:
     socket = layout.runners / "r.sock"
     runner_server = await asyncio.start_unix_server(runner, str(socket))
     write_pool_file(layout.pool_file, [LiveRunner("r", home.workspace.id, str(socket), 2)])
-    async with gateway(home.settings, layout.gateway_socket):
+    async with gateway(home.settings):
         yield stage
         client.close()
     runner_server.close()

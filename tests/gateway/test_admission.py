@@ -155,7 +155,7 @@ async def test_after_disconnects_at_any_moment_everything_is_settled(stage: Stag
     assert (await stage.chat())[0] in (200, 502)
 
     def idle() -> bool:
-        return all(p.in_flight == p.depth == 0 for p in load.read(stage.home.settings.layout.load_file))
+        return all(p.in_flight == p.depth == 0 for p in load.read(stage.home.settings.layout.run))
 
     await until(idle, 3)
 
@@ -171,9 +171,7 @@ async def test_the_lines_before_the_runners_are_published(stage: Stage) -> None:
     tasks = [asyncio.create_task(stage.chat()) for _ in range(5)]
 
     def busy() -> bool:
-        return any(
-            (p.in_flight, p.depth, p.slots) == (2, 3, 2) for p in load.read(stage.home.settings.layout.load_file)
-        )
+        return any((p.in_flight, p.depth, p.slots) == (2, 3, 2) for p in load.read(stage.home.settings.layout.run))
 
     await until(busy, 5)
     gate.set()

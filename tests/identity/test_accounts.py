@@ -12,22 +12,23 @@ from tests.conftest import Home
 GOOD = {"name": "Ada", "email": "Ada@example.org", "password": "correct horse battery"}
 
 
+async def redeem(home: Home, secret: str, **change: str) -> users.User:
+    return await accounts.redeem_claim(home.database, home.key, home.workspace.id, secret, **{**GOOD, **change})
+
+
 async def test_a_claim_makes_one_owner_once(home: Home) -> None:
     secret = await accounts.create_claim(home.database, home.key, home.workspace.id, 1)
-    user = await accounts.redeem_claim(home.database, home.key, home.workspace.id, secret, **GOOD)
+    user = await redeem(home, secret)
     assert (user.role, user.email) == ("owner", "ada@example.org")
     with pytest.raises(Refused) as caught:
-        await accounts.redeem_claim(home.database, home.key, home.workspace.id, secret, **{**GOOD, "email": "b@example.org"})
+        await redeem(home, secret, email="b@example.org")
     assert (caught.value.status, caught.value.code) == (403, "claim_invalid")
 
 
 async def test_two_at_once_make_one_account(home: Home) -> None:
     secret = await accounts.create_claim(home.database, home.key, home.workspace.id, 1)
     results = await asyncio.gather(
-        *(
-            accounts.redeem_claim(home.database, home.key, home.workspace.id, secret, **{**GOOD, "email": f"u{n}@example.org"})
-            for n in range(4)
-        ),
+        *(redeem(home, secret, email=f"u{n}@example.org") for n in range(4)),
         return_exceptions=True,
     )
     assert sum(isinstance(result, users.User) for result in results) == 1
@@ -41,7 +42,7 @@ async def test_an_expired_and_a_replaced_claim_are_refused(home: Home) -> None:
     await accounts.create_claim(home.database, home.key, home.workspace.id, 1)
     for secret in (expired, replaced, "fhc_x", ""):
         with pytest.raises(Refused) as caught:
-            await accounts.redeem_claim(home.database, home.key, home.workspace.id, secret, **GOOD)
+            await redeem(home, secret)
         assert caught.value.code == "claim_invalid"
 
 
@@ -58,14 +59,14 @@ async def test_an_expired_and_a_replaced_claim_are_refused(home: Home) -> None:
 async def test_a_refused_account_leaves_the_claim_usable(home: Home, change: dict[str, str], code: str) -> None:
     secret = await accounts.create_claim(home.database, home.key, home.workspace.id, 1)
     with pytest.raises(Refused) as caught:
-        await accounts.redeem_claim(home.database, home.key, home.workspace.id, secret, **{**GOOD, **change})
+        await redeem(home, secret, **change)
     assert caught.value.code == code
-    await accounts.redeem_claim(home.database, home.key, home.workspace.id, secret, **GOOD)
+    await redeem(home, secret)
 
 
 async def test_wrong_password_and_unknown_address_answer_alike(home: Home) -> None:
     secret = await accounts.create_claim(home.database, home.key, home.workspace.id, 1)
-    await accounts.redeem_claim(home.database, home.key, home.workspace.id, secret, **GOOD)
+    await redeem(home, secret)
     user = await accounts.check_password(home.database, home.workspace.id, " ADA@example.org", GOOD["password"])
     assert user.name == "Ada"
     errors = []

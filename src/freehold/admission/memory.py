@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from freehold.admission import gcra
-from freehold.admission.store import Rate, Slot, Taken
+from freehold.admission.store import Change, Rate, Slot, Taken
 
 _SWEEP_EVERY = 4096
 
@@ -14,45 +14,52 @@ class MemoryStore:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._arrivals: dict[bytes, float] = {}
-        self._held: dict[bytes, set[str]] = {}
+        self._arrivals: dict[bytes, int] = {}
+        self._held: dict[bytes, int] = {}
         self._calls = 0
 
     async def take(self, rates: Sequence[Rate], slots: Sequence[Slot], lease: str) -> Taken:
         """See `store.Store`."""
-        now = self._clock()
-        arrivals, decided = self._arrivals, []
+        now = int(self._clock() * gcra.MICROSECONDS)
+        arrivals = self._arrivals
+        refused, longest = None, 0.0
+        ends: list[int] = []
         for index, rate in enumerate(rates):
-            decision = gcra.decide(arrivals.get(rate.key, 0.0), now, rate.cost, rate.limit, rate.period)
-            if not decision.allowed:
-                return Taken(index, decision.wait, self._remaining(rates, now))
-            decided.append(decision.arrival)
-        for index, slot in enumerate(slots):
-            if len(self._held.get(slot.key, ())) >= slot.limit:
-                return Taken(len(rates) + index, 0.0, self._remaining(rates, now))
-        for rate, arrival in zip(rates, decided, strict=True):
-            arrivals[rate.key] = arrival
+            after, wait = gcra.decide(arrivals.get(rate.key, 0), now, rate.cost, rate.limit, rate.period)
+            ends.append(after)
+            if wait > longest:
+                refused, longest = index, wait
+        if refused is None:
+            for index, slot in enumerate(slots):
+                if self._held.get(slot.key, 0) >= slot.limit:
+                    refused = len(rates) + index
+                    break
+        if refused is not None:
+            return Taken(refused, longest, self._remaining(rates, now))
+        for rate, after in zip(rates, ends, strict=True):
+            arrivals[rate.key] = after
         for slot in slots:
-            self._held.setdefault(slot.key, set()).add(lease)
+            self._held[slot.key] = self._held.get(slot.key, 0) + 1
         self._sweep(now)
-        return Taken(None, 0.0, self._remaining(rates, now))
+        return Taken(None, 0.0, self._remaining(rates, now), tuple(ends))
 
-    async def settle(self, rates: Sequence[Rate], slots: Sequence[Slot], lease: str) -> None:
+    def settle(self, changes: Sequence[Change], slots: Sequence[Slot], lease: str) -> None:
         """See `store.Store`."""
-        now = self._clock()
-        for rate in rates:
-            arrival = self._arrivals.get(rate.key, 0.0)
-            self._arrivals[rate.key] = gcra.adjusted(arrival, now, rate.cost, rate.limit, rate.period)
+        now = int(self._clock() * gcra.MICROSECONDS)
+        arrivals = self._arrivals
+        for change in changes:
+            arrivals[change.key] = gcra.settled(
+                arrivals.get(change.key, 0), now, change.units, change.end, change.limit, change.period
+            )
         for slot in slots:
-            if held := self._held.get(slot.key):
-                held.discard(lease)
-                if not held:
-                    del self._held[slot.key]
+            held = self._held.pop(slot.key, 0) - 1
+            if held > 0:
+                self._held[slot.key] = held
 
-    def _remaining(self, rates: Sequence[Rate], now: float) -> tuple[int, ...]:
-        return tuple([gcra.remaining(self._arrivals.get(r.key, 0.0), now, r.limit, r.period) for r in rates])
+    def _remaining(self, rates: Sequence[Rate], now: int) -> tuple[int, ...]:
+        return tuple([gcra.remaining(self._arrivals.get(r.key, 0), now, r.limit, r.period) for r in rates])
 
-    def _sweep(self, now: float) -> None:
+    def _sweep(self, now: int) -> None:
         self._calls += 1
         if self._calls % _SWEEP_EVERY == 0:
             self._arrivals = {key: arrival for key, arrival in self._arrivals.items() if arrival > now}

@@ -2,247 +2,158 @@
 
 The file outlives its processes, so a restart resets nothing; a reboot neither: times are kept on a clock of the file's
 own, which goes on from the last time seen and takes only its speed from the machine (CLOCK_BOOTTIME), so that a jump of
-the wall clock changes nothing. The lock is the kernel's and dies with its holder. What a killed holder leaves half
-written charges too much, never too little. Slots are counted by worker, and those of a dead worker are not counted.
+the wall clock changes nothing. The lock is the kernel's and dies with its holder; who finds it held for long (a stopped
+process) refuses instead of waiting. Every number is written in one piece and a new row's arrival before its key, so a
+killed holder leaves nothing half written but a call that was half done, which charges too much and never too little.
+Slots are counted by worker, and those of a dead worker are not counted.
 
-    header   64   magic, boot id, the file's time and CLOCK_BOOTTIME when this boot began to use it, the last time seen
-    workers  32 × 16   process id and its start time
-    rates    ROWS × 24   key, arrival
-    slots    ROWS × 80   key, held by each worker
+Called by the gateway's workers, each with a store of its own: not from two threads.
 """
 
 import fcntl
 import mmap
 import os
-import struct
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from freehold.admission import gcra
-from freehold.admission.store import Rate, Slot, Taken
+from freehold.admission import gcra, table
+from freehold.admission.gcra import MICROSECONDS
+from freehold.admission.store import Change, Rate, Slot, Taken
+from freehold.admission.table import Table
 from freehold.protocol.errors import Unavailable
 
-ROWS = 1 << 16
-_PROBES = 64
-_WORKERS = 32
-_MAGIC = b"FHLIMIT1"
-_HEADER = struct.Struct("<8s16sddd")
-_LAST = struct.Struct("<d")
-_LAST_AT = 40
-_WORKER = struct.Struct("<QQ")
-_RATE = struct.Struct("<16sd")
-_SLOT = struct.Struct(f"<16s{_WORKERS}H")
-_HELD = struct.Struct("<H")
-_WORKERS_AT = 64
-_RATES_AT = _WORKERS_AT + _WORKERS * _WORKER.size
-_NONE = bytes(16)
+_PATIENCE = 0.2  # seconds; a call holds the lock for microseconds
+_NAP = 50e-6
 
 
 class SharedStore:
     """See `store.Store`. Use as a context manager; `clock` gives seconds since boot."""
 
-    def __init__(self, path: Path, *, rows: int = ROWS, clock: Callable[[], float] | None = None) -> None:
+    def __init__(self, path: Path, *, rows: int = table.ROWS, clock: Callable[[], float] | None = None) -> None:
         self._path = path
         self._rows = rows
         self._clock = clock or (lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
-        self._slots_at = _RATES_AT + rows * _RATE.size
-        self._size = self._slots_at + rows * _SLOT.size
+        self._owed: list[tuple[Sequence[Change], Sequence[Slot]]] = []
 
     def __enter__(self) -> "SharedStore":
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with self._locked():
-            if os.fstat(self._file).st_size != self._size:
-                os.ftruncate(self._file, 0)
-                os.ftruncate(self._file, self._size)
-            self._map = mmap.mmap(self._file, self._size)
-            self._begin_clock()
-            self._worker = self._enrol()
+        size = table.size_of(self._rows)
+        while True:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            found = os.fstat(self._file)
+            if found.st_nlink and found.st_size in (0, size):
+                break
+            if found.st_nlink:  # of another layout: those who have it mapped keep it
+                self._path.unlink()
+            os.close(self._file)
+        try:
+            os.ftruncate(self._file, size)
+            self._table = Table(mmap.mmap(self._file, size), self._rows)
+            self._offset = self._table.begin(int(self._clock() * MICROSECONDS), int(time.time() * MICROSECONDS))
+            self._table.enrol()
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._locked():
-            self._clear(self._worker)
-            _WORKER.pack_into(self._map, _WORKERS_AT + self._worker * _WORKER.size, 0, 0)
-        self._map.close()
-        os.close(self._file)
-
-    async def take(self, rates: Sequence[Rate], slots: Sequence[Slot], lease: str) -> Taken:
-        """See `store.Store`. Never waits for more than another worker's call."""
-        with self._locked():
-            now = self._now()
-            places: list[int] = []
-            for rate in rates:
-                places.append(self._find_rate(rate.key, now, places))
-            arrivals: list[float] = []
-            for index, rate in enumerate(rates):
-                decision = gcra.decide(self._arrival(places[index], rate), now, rate.cost, rate.limit, rate.period)
-                if not decision.allowed:
-                    return Taken(index, decision.wait, self._remaining(places, rates, now))
-                arrivals.append(decision.arrival)
-            rows: list[int] = []
-            for slot in slots:
-                rows.append(self._find_slot(slot.key, rows))
-            for index, slot in enumerate(slots):
-                if self._count(rows[index], slot) >= slot.limit:
-                    return Taken(len(rates) + index, 0.0, self._remaining(places, rates, now))
-            for place, rate, arrival in zip(places, rates, arrivals, strict=True):
-                self._put_rate(place, rate.key, arrival)
-            for row, slot in zip(rows, slots, strict=True):
-                self._hold(row, slot.key, 1)
-            return Taken(None, 0.0, self._remaining(places, rates, now))
-
-    async def settle(self, rates: Sequence[Rate], slots: Sequence[Slot], lease: str) -> None:
-        """See `store.Store`."""
-        with self._locked():
-            now = self._now()
-            for rate in rates:
-                place = self._find_rate(rate.key, now, ())
-                arrival = self._arrival(place, rate)
-                self._put_rate(place, rate.key, gcra.adjusted(arrival, now, rate.cost, rate.limit, rate.period))
-            for slot in slots:
-                self._hold(self._find_slot(slot.key, ()), slot.key, -1)
-
-    # --- the lock and the clock
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
-            yield
+            self._pay(self._now())
+            self._table.leave()
+        finally:
+            os.close(self._file)
+
+    async def take(self, rates: Sequence[Rate], slots: Sequence[Slot], lease: str) -> Taken:
+        """See `store.Store`. Never suspends. Raises Unavailable when the table is full or its lock is not to be had."""
+        if not self._locked():
+            raise Unavailable("The limits cannot be looked up at the moment. Try again later.",
+                              code="limiter_unavailable", retry_after=5)  # fmt: skip
+        try:
+            return self._take(rates, slots, self._now())
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def _begin_clock(self) -> None:
-        magic, boot, _, _, last = _HEADER.unpack_from(self._map, 0)
-        this_boot = _boot_id()
-        if magic != _MAGIC or boot != this_boot:
-            began = max(time.time(), last if magic == _MAGIC else 0.0)
-            _HEADER.pack_into(self._map, 0, _MAGIC, this_boot, began, self._clock(), began)
-            self._map[_WORKERS_AT:_RATES_AT] = bytes(_RATES_AT - _WORKERS_AT)
-            self._map[self._slots_at :] = bytes(self._size - self._slots_at)
-        _, _, began, began_boot, _ = _HEADER.unpack_from(self._map, 0)
-        self._offset = float(began - began_boot)
+    def settle(self, changes: Sequence[Change], slots: Sequence[Slot], lease: str) -> None:
+        """See `store.Store`. When the lock is not to be had it is done before the next call."""
+        if not self._locked():
+            self._owed.append((changes, slots))
+            return
+        try:
+            self._settle(changes, slots, self._now())
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def _now(self) -> float:
-        now: float = self._clock() + self._offset
-        _LAST.pack_into(self._map, _LAST_AT, now)
-        return now
+    def _take(self, rates: Sequence[Rate], slots: Sequence[Slot], now: int) -> Taken:
+        if self._owed:
+            self._pay(now)
+        rows = self._table
+        places: list[int] = []
+        ends: list[int] = []
+        refused, longest = None, 0.0
+        for index, rate in enumerate(rates):
+            place, arrival = rows.find_rate(rate.key, now, places)
+            places.append(place)
+            after, wait = gcra.decide(arrival, now, rate.cost, rate.limit, rate.period)
+            ends.append(after)
+            if wait > longest:
+                refused, longest = index, wait
+        if refused is None and slots:
+            held: list[int] = []
+            for index, slot in enumerate(slots):
+                held.append(rows.find_slot(slot.key, held))
+                if rows.count(held[index], slot.key, slot.limit) >= slot.limit:
+                    refused = len(rates) + index
+                    break
+        if refused is not None:
+            return Taken(refused, longest, self._remaining(rates, now))
+        for place, rate, after in zip(places, rates, ends, strict=True):
+            rows.put_rate(place, rate.key, after)
+        if slots:
+            for place, slot in zip(held, slots, strict=True):
+                rows.hold(place, slot.key, 1)
+        left = [gcra.remaining(after, now, r.limit, r.period) for after, r in zip(ends, rates, strict=True)]
+        return Taken(None, 0.0, tuple(left), tuple(ends))
 
-    # --- workers
-    def _enrol(self) -> int:
-        free: int | None = None
-        for number in range(_WORKERS):
-            pid, began = _WORKER.unpack_from(self._map, _WORKERS_AT + number * _WORKER.size)
-            if pid and _start_time(pid) == began:
+    def _remaining(self, rates: Sequence[Rate], now: int) -> tuple[int, ...]:
+        arrivals = [self._table.find_rate(rate.key, now, ())[1] for rate in rates]
+        return tuple([gcra.remaining(a, now, r.limit, r.period) for a, r in zip(arrivals, rates, strict=True)])
+
+    def _settle(self, changes: Sequence[Change], slots: Sequence[Slot], now: int) -> None:
+        rows = self._table
+        for change in changes:
+            place = rows.known_rate(change.key)
+            if place is None:  # its row has run out and was given to another: there is nothing to correct
                 continue
-            if pid:
-                self._clear(number)
-            free = number if free is None else free
-        if free is None:
-            raise Unavailable("There are too many workers for the limits' store.", code="limiter_unavailable")
-        _WORKER.pack_into(self._map, _WORKERS_AT + free * _WORKER.size, os.getpid(), _start_time(os.getpid()) or 0)
-        self._clear(free)
-        return free
+            arrival = gcra.settled(
+                rows.arrival(place), now, change.units, change.end, change.limit, change.period
+            )
+            rows.put_rate(place, change.key, arrival)
+        for slot in slots:
+            place = rows.known_slot(slot.key)
+            if place is not None:
+                rows.hold(place, slot.key, -1)
 
-    def _clear(self, worker: int) -> None:
-        for row in range(self._rows):
-            at = self._slots_at + row * _SLOT.size
-            if self._map[at : at + 16] != _NONE:
-                _HELD.pack_into(self._map, at + 16 + 2 * worker, 0)
+    def _pay(self, now: int) -> None:
+        owed, self._owed = self._owed, []
+        for changes, slots in owed:
+            self._settle(changes, slots, now)
 
-    def _alive(self, worker: int) -> bool:
-        pid, began = _WORKER.unpack_from(self._map, _WORKERS_AT + worker * _WORKER.size)
-        return bool(pid) and _start_time(pid) == began
+    def _locked(self) -> bool:
+        give_up = 0.0
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                now = time.monotonic()
+                give_up = give_up or now + _PATIENCE
+                if now > give_up:
+                    return False
+                time.sleep(_NAP)
+            else:
+                return True
 
-    # --- rows
-    def _find_rate(self, key: bytes, now: float, given: Collection[int]) -> int:
-        """Where the key's row is, or the first that it can have; not one of `given`."""
-        reusable: int | None = None
-        begin = int.from_bytes(key[:4], "little")
-        for probe in range(_PROBES):
-            at = _RATES_AT + (begin + probe) % self._rows * _RATE.size
-            found, arrival = _RATE.unpack_from(self._map, at)
-            if found == key:
-                return at
-            if reusable is None and arrival <= now and at not in given:
-                reusable = at
-            if found == _NONE and at not in given:
-                break
-        if reusable is None:
-            raise _full()
-        return reusable
-
-    def _arrival(self, at: int, rate: Rate) -> float:
-        found: bytes
-        arrival: float
-        found, arrival = _RATE.unpack_from(self._map, at)
-        if found != rate.key:
-            return 0.0
-        return arrival
-
-    def _put_rate(self, at: int, key: bytes, arrival: float) -> None:
-        _RATE.pack_into(self._map, at, key, arrival)
-
-    def _remaining(self, places: Sequence[int], rates: Sequence[Rate], now: float) -> tuple[int, ...]:
-        return tuple(
-            [
-                gcra.remaining(self._arrival(at, rate), now, rate.limit, rate.period)
-                for at, rate in zip(places, rates, strict=True)
-            ]
-        )
-
-    def _find_slot(self, key: bytes, given: Collection[int]) -> int:
-        reusable: int | None = None
-        begin = int.from_bytes(key[:4], "little")
-        for probe in range(_PROBES):
-            at = self._slots_at + (begin + probe) % self._rows * _SLOT.size
-            found = self._map[at : at + 16]
-            if found == key:
-                return at
-            if reusable is None and at not in given and not any(self._map[at + 16 : at + _SLOT.size]):
-                reusable = at
-            if found == _NONE and at not in given:
-                break
-        if reusable is None:
-            raise _full()
-        return reusable
-
-    def _count(self, at: int, slot: Slot) -> int:
-        held: list[int]
-        found, *held = _SLOT.unpack_from(self._map, at)
-        if found != slot.key:
-            return 0
-        count = sum(held)
-        if count >= slot.limit:  # before it is refused: is everyone who holds one alive?
-            for worker, some in enumerate(held):
-                if some and worker != self._worker and not self._alive(worker):
-                    _HELD.pack_into(self._map, at + 16 + 2 * worker, 0)
-                    count -= some
-        return count
-
-    def _hold(self, at: int, key: bytes, change: int) -> None:
-        mine = at + 16 + 2 * self._worker
-        if self._map[at : at + 16] != key:
-            if change < 0:
-                return
-            _SLOT.pack_into(self._map, at, key, *([0] * _WORKERS))
-        (held,) = _HELD.unpack_from(self._map, mine)
-        _HELD.pack_into(self._map, mine, max(0, min(65535, held + change)))
-
-
-def _boot_id() -> bytes:
-    return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", ""))
-
-
-def _start_time(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot; None when there is no such process."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return None
-    return int(stat.rpartition(b")")[2].split()[19])
-
-
-def _full() -> Unavailable:
-    return Unavailable("The limits' store is full. Try again in a moment.", code="limiter_unavailable", retry_after=5)
+    def _now(self) -> int:
+        now = int(self._clock() * MICROSECONDS) + self._offset
+        self._table.seen(now)
+        return now

@@ -8,12 +8,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from freehold.identity import roles
 from freehold.identity.directory import Directory
 from freehold.identity.principal import Principal
+from freehold.identity.roles import Permission
+from freehold.identity.sessions import SECOND_FACTORS, Sessions
 from freehold.protocol.errors import Refused
+from freehold.storage import groups
+from freehold.storage.engine import Database
 
 COOKIE = "__Host-freehold"
 _READING = frozenset({"GET", "HEAD"})
@@ -21,16 +27,41 @@ _READING = frozenset({"GET", "HEAD"})
 
 @dataclass(frozen=True)
 class Visit:
-    """A request with who makes it. `secret` is the session's, by which the console speaks to the gateway."""
+    """A request with who makes it. `secret` is the session's, by which the console speaks to the gateway.
+
+    `held_back`: this role is to have a second factor, and the session was opened without one.
+    """
 
     request: Request
     principal: Principal
     secret: str
+    held_back: bool = False
 
     @property
     def path(self) -> Mapping[str, str]:
         """The variable parts of the path."""
         return self.request.path_params
+
+    @property
+    def user_id(self) -> str:
+        """Who it is."""
+        return self.principal.user_id or ""
+
+    @property
+    def workspace_id(self) -> str:
+        """Where."""
+        return self.principal.workspace_id
+
+    def demand(self, permission: Permission) -> None:
+        """Raise Refused 403 unless the person may do this."""
+        if not roles.permits(self.principal.role, permission):
+            raise Refused("You are not allowed to do this.", status=403, code="not_permitted")
+        if self.held_back and permission != "account":
+            raise Refused(
+                "Your role needs a second factor. Set one up in your account, or sign in with it.",
+                status=403,
+                code="second_factor_needed",
+            )
 
 
 PublicHandler = Callable[[Request], Awaitable[Response]]
@@ -39,21 +70,31 @@ PersonHandler = Callable[[Visit], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Declared:
-    """A route with its access: `public` (nobody need be signed in) or `person`."""
+    """A route with what it needs: a permission, or one of two words for those without a session.
 
-    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    `public`: nobody need be signed in. `signed`: what is sent proves itself (a provisioning client's token, a
+    provider's logout token); no session, and no proof of our own page. Its handler refuses with 401.
+    """
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
-    access: Literal["public", "person"]
+    access: Literal["public", "signed"] | Permission
     handler: PublicHandler | PersonHandler
 
 
-async def visit(request: Request, directory: Directory) -> Visit:
+async def visit(request: Request, directory: Directory, sessions: Sessions, database: Database) -> Visit:
     """Who is asking. Raises Refused 401 without a valid session."""
     secret = request.cookies.get(COOKIE, "")
     principal = await directory.authenticate(secret, host=host_of(request), address=address_of(request))
     if principal.kind != "session" or principal.user_id is None:
         raise Refused("Please sign in.", status=401, code="not_signed_in")
-    return Visit(request, principal, secret)
+    standing = await sessions.standing(principal)
+    if principal.groups:
+        async with database.read() as connection:
+            given = await groups.roles(connection, principal.user_id)
+        principal = msgspec.structs.replace(principal, role=roles.effective(principal.role, given))
+    held_back = principal.role in sessions.policy.second_factor and not standing.methods & SECOND_FACTORS
+    return Visit(request, principal, secret, held_back)
 
 
 def host_of(request: Request) -> str:

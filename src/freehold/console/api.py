@@ -1,23 +1,23 @@
-"""The page's JSON API: site, claim, sign-in, conversations, keys. Each handler reads as one paragraph.
+"""The page's JSON API: site, assistants, conversations, one's own keys. Each handler reads as one paragraph.
 
-Whose data is meant always comes from the visit's principal, never from the request.
+Whose data is meant always comes from the visit's principal, never from the request. The ways in are `signing`, one's
+account is `account`, what administrators do is `people`.
 """
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+import json
+import time
+
 from starlette.requests import Request
 from starlette.responses import Response
 
-from freehold.console.access import Visit, address_of, clear_session, host_of, set_session, visit
+from freehold.console.access import Declared, Visit, address_of, host_of
 from freehold.console.answering import Answer, Question
-from freehold.console.bodies import Ask, Claim, NewKey, SignIn, Title, read, reply
-from freehold.identity import accounts, keys
-from freehold.identity.directory import Directory
-from freehold.protocol.errors import Refused, Unavailable
-from freehold.protocol.http import UnixClient
-from freehold.settings import Settings
-from freehold.storage import conversations, engines, users, workspaces
+from freehold.console.bodies import Ask, NewKey, Title, read, reply
+from freehold.console.premises import Premises
+from freehold.identity import keys
+from freehold.protocol.errors import Refused
+from freehold.storage import conversations, engines, users
 from freehold.storage.credentials import Credential
-from freehold.storage.engine import Database
 
 _MAX_QUESTION = 200_000
 
@@ -25,65 +25,39 @@ _MAX_QUESTION = 200_000
 class Api:
     """The handlers, over what the console holds open."""
 
-    def __init__(self, settings: Settings, database: Database, directory: Directory, gateway: UnixClient) -> None:
-        self._settings = settings
-        self._database = database
-        self._directory = directory
-        self._gateway = gateway
-        self._key = settings.layout.secret("credentials")
+    def __init__(self, premises: Premises) -> None:
+        self._premises = premises
+        self._settings = premises.settings
+        self._database = premises.database
+        self._gateways = premises.gateways
+
+    def routes(self) -> list[Declared]:
+        """The routes with what each needs."""
+        return [
+            Declared("GET", "/api/site", "public", self.site),
+            Declared("GET", "/api/assistants", "chat", self.assistants),
+            Declared("GET", "/api/conversations", "chat", self.conversations),
+            Declared("POST", "/api/conversations", "chat", self.new_conversation),
+            Declared("GET", "/api/conversations/{conversation}", "chat", self.conversation),
+            Declared("PATCH", "/api/conversations/{conversation}", "chat", self.rename),
+            Declared("DELETE", "/api/conversations/{conversation}", "chat", self.delete),
+            Declared("POST", "/api/conversations/{conversation}/messages", "chat", self.ask),  # type: ignore[arg-type]
+            Declared("GET", "/api/keys", "keys:own", self.keys),
+            Declared("POST", "/api/keys", "keys:own", self.new_key),
+            Declared("DELETE", "/api/keys/{key}", "keys:own", self.revoke_key),
+        ]
 
     # --- who is here
     async def site(self, request: Request) -> Response:
         """What anybody may know: the workspace's name, whether it has an owner, whether this browser is signed in."""
         try:
-            signed_in = bool(await visit(request, self._directory))
+            signed_in = bool(await self._premises.visit(request))
         except Refused:
             signed_in = False
+        workspace = await self._premises.workspace(request)
         async with self._database.read() as connection:
-            workspace = await self._workspace(request, connection)
             claimed = await users.count(connection, workspace.id) > 0
         return reply({"workspace": {"name": workspace.name}, "claimed": claimed, "signed_in": signed_in})
-
-    async def claim(self, request: Request) -> Response:
-        """Make the first account with the one-time link, and sign in."""
-        sent = await read(request, Claim)
-        async with self._database.read() as connection:
-            workspace = await self._workspace(request, connection)
-        user = await accounts.redeem_claim(
-            self._database,
-            self._key,
-            workspace.id,
-            sent.token,
-            name=sent.name,
-            email=sent.email,
-            password=sent.password,
-        )
-        return await self._signed_in(user)
-
-    async def sign_in(self, request: Request) -> Response:
-        """Sign in by password."""
-        sent = await read(request, SignIn)
-        async with self._database.read() as connection:
-            workspace = await self._workspace(request, connection)
-        return await self._signed_in(
-            await accounts.check_password(self._database, workspace.id, sent.email, sent.password)
-        )
-
-    async def sign_out(self, visit: Visit) -> Response:
-        """End this session."""
-        await accounts.close_session(self._database, visit.principal.workspace_id, visit.principal.credential_id)
-        response = reply({})
-        clear_session(response)
-        return response
-
-    async def me(self, visit: Visit) -> Response:
-        """Who is signed in."""
-        async with self._database.read() as connection:
-            user = await users.get(connection, visit.principal.user_id or "")
-            workspace = await workspaces.get(connection, visit.principal.workspace_id)
-        if user is None or workspace is None:
-            raise Refused("Please sign in.", status=401, code="not_signed_in")
-        return reply({"user": _person(user), "workspace": {"id": workspace.id, "name": workspace.name}})
 
     async def assistants(self, visit: Visit) -> Response:
         """What one may chat with."""
@@ -105,25 +79,11 @@ class Api:
             }
         )
 
-    async def _workspace(self, request: Request, connection: AsyncConnection) -> workspaces.Workspace:
-        """The workspace of the name that was asked for."""
-        workspace_id = self._directory.places.workspace_of(host_of(request))
-        workspace = await workspaces.get(connection, workspace_id) if workspace_id else None
-        if workspace is None:
-            raise Unavailable("This installation is not set up yet.", code="not_ready", retry_after=2)
-        return workspace
-
     def _place(self, engine: engines.Engine) -> str:
         """Where it runs, so that the page never calls sealed what is not."""
         if engine.kind == "openai":
             return "outside"
         return "unsealed" if self._settings.runner.driver == "process" else "sealed"
-
-    async def _signed_in(self, user: users.User) -> Response:
-        hours = self._settings.console.session_hours
-        response = reply({"user": _person(user)})
-        set_session(response, await accounts.open_session(self._database, self._key, user, hours), hours)
-        return response
 
     # --- conversations
     async def conversations(self, visit: Visit) -> Response:
@@ -186,45 +146,57 @@ class Api:
             host_of(visit.request),
             address_of(visit.request),
         )
-        return Answer(self._database, self._gateway, question)
+        worker = self._settings.gateway.worker_of(visit.principal.workspace_id)
+        return Answer(self._database, self._gateways[worker], question)
 
     # --- keys
     async def keys(self, visit: Visit) -> Response:
         """The person's API keys."""
-        principal = visit.principal
-        listed = await keys.list_keys(self._database, principal.workspace_id, user_id=principal.user_id)
-        return reply({"keys": [_key(k) for k in listed]})
+        listed = await keys.list_keys(self._database, visit.workspace_id, user_id=visit.user_id)
+        return reply({"keys": [key_shown(k) for k in listed]})
 
     async def new_key(self, visit: Visit) -> Response:
         """A new API key; its secret is in this answer and nowhere else."""
         sent = await read(visit.request, NewKey)
-        principal = visit.principal
-        made, secret = await keys.create_key(
-            self._database, self._key, principal.workspace_id, principal.user_id, sent.name
-        )
-        return reply({"key": _key(made), "secret": secret}, 201)
+        return await new_key(self._premises, visit.workspace_id, visit.user_id, sent)
 
     async def revoke_key(self, visit: Visit) -> Response:
         """Revoke an API key."""
-        principal, key_id = visit.principal, visit.path["key"]
-        await keys.revoke_key(self._database, principal.workspace_id, key_id, user_id=principal.user_id)
+        await keys.revoke_key(self._database, visit.workspace_id, visit.path["key"], user_id=visit.user_id)
         return reply({})
+
+
+async def new_key(premises: Premises, workspace_id: str, user_id: str, sent: NewKey) -> Response:
+    """Make a key as it was asked for: its secret is in this answer and nowhere else."""
+    made, secret = await keys.create_key(
+        premises.database,
+        premises.key,
+        workspace_id,
+        user_id,
+        sent.name,
+        expires_at=time.time() + sent.days * 86400 if sent.days is not None else None,
+        scopes=sent.scopes,
+        assistants=sent.assistants,
+        sources=sent.sources,
+    )
+    return reply({"key": key_shown(made), "secret": secret}, 201)
 
 
 def _no_conversation() -> Refused:
     return Refused("There is no such conversation.", status=404, code="conversation_not_found")
 
 
-def _person(user: users.User) -> dict[str, str]:
-    return {"id": user.id, "name": user.name, "email": user.email, "role": user.role}
-
-
-def _key(key: Credential) -> dict[str, object]:
+def key_shown(key: Credential) -> dict[str, object]:
+    """A key as lists show it."""
     return {
         "id": key.id,
         "name": key.name,
         "hint": key.hint,
         "created_at": key.created_at,
+        "expires_at": key.expires_at,
         "last_used_at": key.last_used_at,
         "revoked_at": key.revoked_at,
+        "scopes": key.scopes.split(),
+        "assistants": json.loads(key.assistants or "[]"),
+        "sources": json.loads(key.sources or "[]"),
     }

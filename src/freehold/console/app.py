@@ -15,10 +15,15 @@ from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from freehold.console import STATIC
-from freehold.console.access import Declared, PersonHandler, PublicHandler, prove_same_origin, visit
+from freehold.console.access import Declared, PersonHandler, PublicHandler, prove_same_origin
+from freehold.console.account import Account
 from freehold.console.api import Api
 from freehold.console.pages import PAGE_PATHS, Pages
+from freehold.console.people import People
+from freehold.console.premises import Premises
+from freehold.console.signing import Signing
 from freehold.identity.directory import Directory
+from freehold.identity.sessions import Sessions, SignInPolicy
 from freehold.protocol.errors import Refused, Unavailable, error_body
 from freehold.protocol.fault import log_fault
 from freehold.protocol.http import UnixClient
@@ -31,12 +36,13 @@ from freehold.storage.engine import Database
 class Console:
     """The ASGI callable."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, policy: SignInPolicy | None = None) -> None:
         self._settings = settings
+        self._policy = policy or SignInPolicy(absolute_hours=settings.console.session_hours)
         self._pages = Pages(STATIC)
-        self._directory: Directory | None = None
+        self._premises: Premises | None = None
         self._routes: list[tuple[Route, Declared]] = []
-        self._open: frozenset[str] = frozenset()
+        self._open: list[Route] = []
         self._app = Starlette(lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,11 +77,11 @@ class Console:
         return [declared for _, declared in self._routes]
 
     async def _answer(self, request: Request) -> Response:
-        if self._directory is None:
+        if (premises := self._premises) is None:
             raise Unavailable("Freehold is being started. Try again in a moment.", code="not_ready", retry_after=1)
         person = None
-        if request.url.path.startswith("/api/") and request.url.path not in self._open:
-            person = await visit(request, self._directory)  # before any look-up: its time would tell what exists
+        if request.url.path.startswith("/api/") and not self._is_open(request):
+            person = await premises.visit(request)  # before any look-up: its time would tell what exists
         matches = [pair for pair in self._routes if pair[0].matches(request.scope)[0] != Match.NONE]
         if not matches:
             raise Refused("There is nothing at this path.", status=404, code="path_not_found")
@@ -83,53 +89,53 @@ class Console:
             match, child = route.matches(request.scope)
             if match == Match.FULL:
                 request.scope.update(child)
+                if declared.access == "signed":
+                    return await cast("PublicHandler", declared.handler)(request)
                 prove_same_origin(request)
                 if declared.access == "public":
                     return await cast("PublicHandler", declared.handler)(request)
-                person = person or await visit(request, self._directory)
+                person = person or await premises.visit(request)
+                person.demand(declared.access)
                 return await cast("PersonHandler", declared.handler)(person)
         raise Refused("This path does not take this method.", status=405, code="method_not_allowed")
+
+    def _is_open(self, request: Request) -> bool:
+        """Whether nobody need be signed in for this path; every such path of the API is tried."""
+        return any(route.matches(request.scope)[0] != Match.NONE for route in self._open)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         settings = self._settings
-        gateway = UnixClient(str(settings.layout.gateway_socket))
+        workers = range(settings.gateway.workers)
+        gateways = [UnixClient(str(settings.layout.gateway_socket_of(worker))) for worker in workers]
         async with (
             Database(settings.database_url) as database,
             Directory(database, settings.layout.secret("credentials")).running() as directory,
         ):
             async with database.write() as connection:
                 await conversations.end_streams(connection, "The answer broke off: Freehold was restarted.")
-            self._routes = [
-                (Route(d.path, d.handler, methods=[d.method]), d)
-                for d in routes(self._pages, Api(settings, database, directory, gateway))
+            sessions = Sessions(database, settings.layout.secret("credentials"), self._policy)
+            directory.on_change(sessions.forget)
+            premises = Premises(settings, database, directory, gateways, sessions)
+            self._routes = [(Route(d.path, d.handler, methods=[d.method]), d) for d in routes(self._pages, premises)]
+            self._open = [
+                route for route, d in self._routes if d.access in ("public", "signed") and d.path.startswith("/api/")
             ]
-            self._open = frozenset(d.path for _, d in self._routes if d.access == "public")
-            self._directory = directory
+            self._premises = premises
             yield
-            gateway.close()
+            for gateway in gateways:
+                gateway.close()
 
 
-def routes(pages: Pages, api: Api) -> list[Declared]:
+def routes(pages: Pages, premises: Premises) -> list[Declared]:
     """The console's routes: all of them."""
     return [
         *(Declared("GET", path, "public", pages.page) for path in PAGE_PATHS),
         *(Declared("GET", path, "public", pages.asset) for path in pages.paths),
-        Declared("GET", "/api/site", "public", api.site),
-        Declared("POST", "/api/claim", "public", api.claim),
-        Declared("POST", "/api/sign-in", "public", api.sign_in),
-        Declared("POST", "/api/sign-out", "person", api.sign_out),
-        Declared("GET", "/api/me", "person", api.me),
-        Declared("GET", "/api/assistants", "person", api.assistants),
-        Declared("GET", "/api/conversations", "person", api.conversations),
-        Declared("POST", "/api/conversations", "person", api.new_conversation),
-        Declared("GET", "/api/conversations/{conversation}", "person", api.conversation),
-        Declared("PATCH", "/api/conversations/{conversation}", "person", api.rename),
-        Declared("DELETE", "/api/conversations/{conversation}", "person", api.delete),
-        Declared("POST", "/api/conversations/{conversation}/messages", "person", api.ask),  # type: ignore[arg-type]
-        Declared("GET", "/api/keys", "person", api.keys),
-        Declared("POST", "/api/keys", "person", api.new_key),
-        Declared("DELETE", "/api/keys/{key}", "person", api.revoke_key),
+        *Api(premises).routes(),
+        *Signing(premises).routes(),
+        *Account(premises).routes(),
+        *People(premises).routes(),
     ]
 
 

@@ -30,7 +30,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
     ]
 )
 
-PAGE_PATHS = ("/", "/claim", "/chat", "/chat/{conversation}", "/settings")
+PAGE_PATHS = ("/", "/claim", "/join", "/chat", "/chat/{conversation}", "/settings", "/account", "/people")
 """The paths of the page's own router: each is answered with the same HTML."""
 
 

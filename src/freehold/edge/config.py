@@ -14,7 +14,7 @@ from freehold.edge.certificates import Certificate
 from freehold.edge.envoy import Message, discovery, endpoints, extension, pipe, text, typed, watched
 from freehold.edge.listener import OWN, listener
 from freehold.edge.names import Names
-from freehold.edge.routes import route_configuration
+from freehold.edge.routes import gateway_cluster, route_configuration
 from freehold.edge.sites import Site
 from freehold.settings import Edge, Layout, write_private
 
@@ -31,9 +31,16 @@ def secret_file(chain: str) -> str:
 
 
 def render(
-    edge: Edge, layout: Layout, names: Names, certificate: Certificate, sites: Sequence[Site] = ()
+    edge: Edge,
+    layout: Layout,
+    names: Names,
+    certificate: Certificate,
+    sites: Sequence[Site] = (),
+    *,
+    workers: int = 1,
+    worker: int = 0,
 ) -> dict[str, str]:
-    """File name (in `layout.edge`) → text."""
+    """File name (in `layout.edge`) → text. `worker` of the gateway's `workers` serves the installation's own names."""
     own = listener(
         edge,
         names,
@@ -43,26 +50,33 @@ def render(
         layout.logs / ACCESS_LOG,
     )
     watched_listener = {"dynamic_resources": {"lds_config": watched(layout.edge / LISTENER)}}
-    static_listener = {"static_resources": {**_static(edge, layout), "listeners": [own]}}
-    common = bootstrap(edge, layout)
+    static_listener = {"static_resources": {**_static(edge, layout, workers), "listeners": [own]}}
+    common = bootstrap(edge, layout, workers)
     shown = {OWN: certificate, **{site.id: site.certificate for site in sites}}
     return {
         BOOTSTRAP: text({**common, **watched_listener}),
         CHECK: text({**common, **static_listener}),
         LISTENER: text(discovery({"@type": "type.googleapis.com/envoy.config.listener.v3.Listener", **own})),
-        ROUTES: text(routes(edge, names, sites)),
+        ROUTES: text(routes(edge, names, sites, worker)),
         **{secret_file(chain): text(secret(chain, pair)) for chain, pair in shown.items()},
     }
 
 
 def write(
-    edge: Edge, layout: Layout, names: Names, certificate: Certificate, sites: Sequence[Site] = ()
+    edge: Edge,
+    layout: Layout,
+    names: Names,
+    certificate: Certificate,
+    sites: Sequence[Site] = (),
+    *,
+    workers: int = 1,
+    worker: int = 0,
 ) -> frozenset[str]:
     """Write what changed, each file whole; returns the names. Only a change of BOOTSTRAP needs a restart.
 
     Secrets come before what refers to them, and those of a workspace that is gone go last.
     """
-    files = render(edge, layout, names, certificate, sites)
+    files = render(edge, layout, names, certificate, sites, workers=workers, worker=worker)
     order = sorted(files, key=lambda name: (not name.startswith("secret-"), name != ROUTES))
     changed = frozenset(name for name in order if replace(layout.edge / name, files[name]))
     for stale in layout.edge.glob(secret_file("*")):
@@ -79,30 +93,33 @@ def replace(path: Path, content: str) -> bool:
     return True
 
 
-def bootstrap(edge: Edge, layout: Layout) -> Message:
+def bootstrap(edge: Edge, layout: Layout, workers: int = 1) -> Message:
     """The part that is read once: clusters, admin socket, overload manager, runtime."""
     return {
         "node": {"id": "edge", "cluster": "freehold"},
         "admin": admin(layout.envoy_admin_socket),
-        "static_resources": _static(edge, layout),
+        "static_resources": _static(edge, layout, workers),
         "overload_manager": overload(edge.max_heap_bytes, edge.max_connections),
         "layered_runtime": {"layers": [{"name": "edge", "static_layer": RUNTIME}]},
         "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": [{"prefix": p} for p in _STATS]}}},
     }
 
 
-def _static(edge: Edge, layout: Layout) -> Message:
+def _static(edge: Edge, layout: Layout, workers: int) -> Message:
     return {
         "clusters": [
-            _cluster("gateway", layout.gateway_socket, edge.max_connections),
+            *(
+                _cluster(gateway_cluster(number), layout.gateway_socket_of(number), edge.max_connections)
+                for number in range(workers)
+            ),
             _cluster("console", layout.console_socket, edge.max_connections),
         ]
     }
 
 
-def routes(edge: Edge, names: Names, sites: Sequence[Site] = ()) -> Message:
+def routes(edge: Edge, names: Names, sites: Sequence[Site] = (), worker: int = 0) -> Message:
     """The watched file with hosts and routes."""
-    configuration = route_configuration(edge, names, [site.domain for site in sites])
+    configuration = route_configuration(edge, names, {site.domain: site.worker for site in sites}, worker)
     return discovery({"@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", **configuration})
 
 
@@ -112,7 +129,7 @@ def secret(chain: str, certificate: Certificate) -> Message:
     return discovery(typed("transport_sockets.tls.v3.Secret", name=chain, tls_certificate=pair))
 
 
-_STATS = ("http.edge.", "listener_manager.", "cluster.gateway.", "cluster.console.", "server.", "overload.")
+_STATS = ("http.edge.", "listener_manager.", "cluster.gateway", "cluster.console.", "server.", "overload.")
 
 RUNTIME = {
     "re2": {"max_program_size": {"error_level": 8192, "warn_level": 8192}},  # the header allow-lists are long words

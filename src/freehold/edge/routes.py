@@ -6,7 +6,7 @@ be its own normal form (no dot segments, doubled slashes, escapes, backslashes, 
 what was decided on is what our processes see (BAR-5).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from freehold.edge.envoy import Message, typed
 from freehold.edge.headers import REFUSED_OVERRIDES, STRICT_TRANSPORT
@@ -21,7 +21,7 @@ NORMAL_PATH = rf"/(?:{_SEGMENT}(?:/{_SEGMENT})*/?)?(?:\?{_QUERY})?"
 """A path (and query) that every parser reads in the same way."""
 
 METHODS = {
-    "gateway": ("GET", "POST"),
+    "gateway": ("GET", "POST", "DELETE"),
     "health": ("GET", "HEAD"),
     "console": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
 }
@@ -30,16 +30,24 @@ METHODS = {
 _MAX_LENGTH = (1 << 63) - 1
 
 
-def route_configuration(edge: Edge, names: Names, sites: Sequence[str] = ()) -> Message:
-    """The routes for every name of this instance and every workspace's domain, and the refusal for every other."""
-    domains = {*edge.domains, *sites}
-    local = [*(name for name in names.hosts if name not in domains), *map(_bracketed, names.addresses)]
-    routes = _routes(edge)
-    hosts = [_virtual_host("local", _with_port(local, edge.port), routes)]
-    if domains:
-        strict = _also_say("strict-transport-security", STRICT_TRANSPORT)
-        real = _virtual_host("domains", _with_port(sorted(domains), edge.port), routes)
-        hosts.append({**real, "typed_per_filter_config": {"policy": strict}})
+def gateway_cluster(worker: int) -> str:
+    """The name of the cluster that is a worker of the gateway."""
+    return f"gateway-{worker}" if worker else "gateway"
+
+
+def route_configuration(edge: Edge, names: Names, sites: Mapping[str, int] | None = None, worker: int = 0) -> Message:
+    """The routes for every name of this instance and every workspace's domain, and the refusal for every other.
+
+    `sites`: domain → the gateway's worker that serves it; `worker` serves the installation's own names.
+    """
+    real = dict.fromkeys(sorted(edge.domains), worker) | (dict(sites) if sites else {})
+    local = [*(name for name in names.hosts if name not in real), *map(_bracketed, names.addresses)]
+    hosts = [_virtual_host("local", _with_port(local, edge.port), _routes(edge, gateway_cluster(worker)))]
+    strict = {"typed_per_filter_config": {"policy": _also_say("strict-transport-security", STRICT_TRANSPORT)}}
+    for number in sorted(set(real.values())):
+        served = _with_port([domain for domain, by in real.items() if by == number], edge.port)
+        name = f"domains-{number}" if number else "domains"
+        hosts.append({**_virtual_host(name, served, _routes(edge, gateway_cluster(number))), **strict})
     hosts.append(
         _virtual_host(
             "unknown",
@@ -55,7 +63,7 @@ def route_configuration(edge: Edge, names: Names, sites: Sequence[str] = ()) -> 
     }
 
 
-def _routes(edge: Edge) -> list[Message]:
+def _routes(edge: Edge, gateway: str) -> list[Message]:
     normal = {"safe_regex": {"regex": NORMAL_PATH}}
     too_long = {"range_match": {"start": edge.max_body_bytes + 1, "end": _MAX_LENGTH}}
     return [
@@ -69,8 +77,8 @@ def _routes(edge: Edge) -> list[Message]:
         ),
         _refuse("refused_encoding", 415, prefix="/", headers=[{"name": "content-encoding", "present_match": True}]),
         _refuse("refused_length", 413, prefix="/", headers=[{"name": "content-length", **too_long}]),
-        *_area("gateway", "gateway", prefix="/v1/"),
-        *_area("health", "gateway", path="/healthz"),
+        *_area("gateway", gateway, prefix="/v1/"),
+        *_area("health", gateway, path="/healthz"),
         *_area("console", "console", prefix="/"),
     ]
 

@@ -16,11 +16,13 @@ _CHAIN, _KEY = "given.pem", "given-key.pem"
 
 @dataclass(frozen=True)
 class Site:
-    """A workspace's domain and the certificate that it shows. `id` is the workspace's."""
+    """A workspace's domain and the certificate that it shows. `id` is the workspace's, `worker` the gateway's that
+    serves it."""
 
     id: str
     domain: str
     certificate: Certificate
+    worker: int = 0
 
 
 def given(layout: Layout, workspace_id: str) -> tuple[Path, Path]:
@@ -28,11 +30,11 @@ def given(layout: Layout, workspace_id: str) -> tuple[Path, Path]:
     return layout.certificates / workspace_id / _CHAIN, layout.keys / workspace_id / _KEY
 
 
-def site(edge: Edge, layout: Layout, workspace_id: str, domain: str) -> Site:
+def site(edge: Edge, layout: Layout, workspace_id: str, domain: str, *, worker: int = 0) -> Site:
     """The site of a workspace, its certificate made or renewed when needed. Raises Misconfigured."""
     chain, key = given(layout, workspace_id)
     for folder in (chain.parent, key.parent):
         folder.mkdir(mode=0o700, exist_ok=True)
     pair = Tls(edge.tls.profile, chain, key) if chain.exists() else Tls(edge.tls.profile)
     own = replace(edge, domains=(domain,), tls=pair)
-    return Site(workspace_id, domain, ensure(own, layout, only(domain), folder=workspace_id))
+    return Site(workspace_id, domain, ensure(own, layout, only(domain), folder=workspace_id), worker)

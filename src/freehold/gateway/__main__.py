@@ -1,6 +1,7 @@
-"""`python -m freehold.gateway`: reads the settings as JSON on standard input, serves until SIGTERM or SIGINT."""
+"""`python -m freehold.gateway [WORKER]`: reads the settings as JSON on standard input, serves until told to end."""
 
 import asyncio
+import gc
 import signal
 import sys
 
@@ -15,7 +16,10 @@ async def _serve() -> None:
     over = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
-    async with gateway(settings, settings.layout.gateway_socket):
+    async with gateway(settings, int(sys.argv[1]) if len(sys.argv) > 1 else 0):
+        gc.collect()
+        gc.freeze()  # what is there now stays: it need not be looked through again and again
+        gc.set_threshold(50_000, 20, 20)
         await over.wait()
 
 

@@ -6,7 +6,6 @@ and a place in our code, never a message, since messages of other people's code 
 
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 from freehold.admission.fair import Bounds
 from freehold.admission.limits import Limiter
@@ -20,6 +19,7 @@ from freehold.gateway.engines import EngineBook
 from freehold.gateway.exchange import Exchanges
 from freehold.gateway.limits import LimitBook
 from freehold.gateway.load import publishing
+from freehold.gateway.responses import Responses
 from freehold.gateway.routes import Routes, fail
 from freehold.identity.directory import Directory
 from freehold.isolation.pool import Pools
@@ -30,8 +30,8 @@ from freehold.storage.engine import Database
 
 
 @contextlib.asynccontextmanager
-async def gateway(settings: Settings, socket: Path) -> AsyncIterator[None]:
-    """Serve on the socket while the block runs."""
+async def gateway(settings: Settings, worker: int = 0) -> AsyncIterator[None]:
+    """Serve on the worker's socket while the block runs."""
     layout, bounds = settings.layout, settings.gateway
     async with (
         Database(settings.database_url) as database,
@@ -53,7 +53,8 @@ async def gateway(settings: Settings, socket: Path) -> AsyncIterator[None]:
             },
         )
         pools.on_change(queue.changed)
-        routes = Routes(Exchanges(settings, directory, engines, limits, Limiter(store), queue, pools))
+        exchanges = Exchanges(settings, directory, engines, limits, Limiter(store), queue, pools)
+        routes = Routes(exchanges, Responses(exchanges, database))
 
         async def serve(call: Call) -> None:
             try:
@@ -64,7 +65,10 @@ async def gateway(settings: Settings, socket: Path) -> AsyncIterator[None]:
                 log_fault("gateway", call.id, error)
                 fail(call, Unavailable("Something went wrong on our side.", status=500, code="internal_error"))
 
-        async with publishing(queue, pools, layout.load_file), listening(socket, serve):
+        async with (
+            publishing(queue, pools, layout.load_file(worker)),
+            listening(layout.gateway_socket_of(worker), serve),
+        ):
             yield
 
 

@@ -31,7 +31,7 @@ class Call:
 
     __slots__ = (
         "_body", "_held", "_received", "_source", "_transport", "_waiter", "arrived", "begun", "ended", "headers",
-        "id", "limits", "method", "size", "streaming", "target", "waiting_since",
+        "id", "limits", "method", "size", "streaming", "target", "twice", "waiting_since",
     )  # fmt: skip
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -39,7 +39,8 @@ class Call:
         self.id = new_id("exg")
         self.method = ""
         self.target = b""
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: dict[bytes, bytes] = {}  # names in lower case
+        self.twice: set[bytes] = set()  # names that came more than once
         self._body: list[bytes] = []
         self.size = 0  # bytes of the body so far
         self._received = False  # somebody has asked for the body
@@ -59,19 +60,21 @@ class Call:
         return (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
 
     @property
+    def last(self) -> str:
+        """The last segment of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
     def address(self) -> str:
         """Where the request came from, as the edge says."""
         return self.header(b"x-freehold-client") or ""
 
     def header(self, name: bytes) -> str | None:
         """The value of a header (name in lower case); None when absent. Raises Refused 400 when it came twice."""
-        found: bytes | None = None
-        for key, value in self.headers:
-            if key == name:
-                if found is not None:
-                    raise Refused("A header was sent twice.", code="duplicate_header")
-                found = value
-        return None if found is None else found.decode("latin-1")
+        if name in self.twice:
+            raise Refused("A header was sent twice.", code="duplicate_header")
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     async def body(self, limit: int) -> bytes:
         """The whole request body. Raises Refused 413 beyond `limit` bytes."""
@@ -104,7 +107,7 @@ class Call:
 
     def shows_wait(self, position: int, seconds: float) -> None:
         """Tell who shows it (the console) that this exchange waits in line: its position and the predicted seconds."""
-        if self.waiting_since is not None and any(name == b"x-freehold-wait" for name, _ in self.headers):
+        if self.waiting_since is not None and b"x-freehold-wait" in self.headers:
             self._stream(b': waiting {"position":%d,"seconds":%d}\n\n' % (position, max(1, round(seconds))))
 
     def keep_alive(self, now: float) -> None:

@@ -75,7 +75,8 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
         self._call: Call | None = None
-        self._head_bytes = 0
+        self._head_bytes = 0  # of a head that is not complete yet
+        self._named = 0  # of the headers so far
         self._quiet_since = self._loop.time()
         self._begun = self._head_done = self._refuse = self._last = self._keep = False
         self.task: asyncio.Task[None] | None = None
@@ -150,7 +151,7 @@ class Connection(asyncio.Protocol):
     def _next(self) -> None:
         self._call = None
         self._head_done = False
-        self._head_bytes = 0
+        self._head_bytes = self._named = 0
         self._quiet_since = self._loop.time()
         if self._last or not self._keep:
             self._transport.close()
@@ -167,8 +168,15 @@ class Connection(asyncio.Protocol):
             self._call.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._call is not None:
-            self._call.headers.append((name.lower(), value))
+        call = self._call
+        if call is not None:
+            name = name.lower()
+            if name in call.headers:
+                call.twice.add(name)
+            call.headers[name] = value
+            self._named += len(name) + len(value)
+            if self._named > _HEAD_LIMIT:
+                self._refuse = True
 
     def on_headers_complete(self) -> None:
         if self._call is not None:

@@ -39,8 +39,8 @@ class Exchanges:
         pools: Pools,
     ) -> None:
         self._settings = settings.gateway
-        self._max_body = settings.edge.max_body_bytes
-        self._bounds = Bounds(
+        self.max_body = settings.edge.max_body_bytes
+        self.bounds = Bounds(
             settings.gateway.max_json_depth, settings.gateway.max_messages, settings.gateway.max_tokens
         )
         self.directory = directory
@@ -52,7 +52,7 @@ class Exchanges:
 
     async def chat(self, call: Call, principal: Principal, dialect: Dialect) -> None:
         """`POST /v1/chat/completions` and `/v1/messages`."""
-        asked = dialect.parse(await call.body(self._max_body), self._bounds)
+        asked = dialect.parse(await call.body(self.max_body), self.bounds)
         await self.answer(call, principal, asked)
 
     async def answer(self, call: Call, principal: Principal, asked: Asked, *, keep: Keep | None = None) -> None:
@@ -60,7 +60,7 @@ class Exchanges:
         engine = self.engines.allowed(principal, asked.request.assistant, kind="chat")
         answer = Answer(call, asked, asked.writer(call.id, engine.name))
         receiver = ChatReceiver(answer.take, call.fed_by)
-        prompt, most = len(asked.encoded) // _BYTES_PER_TOKEN, asked.request.max_tokens or self._bounds.max_tokens
+        prompt, most = len(asked.encoded) // _BYTES_PER_TOKEN, asked.request.max_tokens or self.bounds.max_tokens
         subjects = self._limits.subjects(principal, engine.name, call.address)
         if asked.stream:
             call.waits()
@@ -92,7 +92,7 @@ class Exchanges:
 
     async def embeddings(self, call: Call, principal: Principal) -> None:
         """`POST /v1/embeddings`."""
-        request = openai.parse_embeddings(await call.body(self._max_body), max_depth=self._bounds.max_depth)
+        request = openai.parse_embeddings(await call.body(self.max_body), max_depth=self.bounds.max_depth)
         engine = self.engines.allowed(principal, request.request.assistant, kind="embedder")
         receiver = EmbeddingsReceiver(call.fed_by)
         prompt = len(request.encoded) // _BYTES_PER_TOKEN

@@ -31,12 +31,13 @@ class PoolLoad(msgspec.Struct, frozen=True):
     service_time: float
 
 
-def read(path: Path) -> tuple[PoolLoad, ...]:
-    """What the file says; nothing when there is none (yet)."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=tuple[PoolLoad, ...])
-    except (OSError, msgspec.DecodeError):
-        return ()
+def read(folder: Path) -> tuple[PoolLoad, ...]:
+    """What the files of all workers in a folder say; nothing when there are none (yet)."""
+    found: list[PoolLoad] = []
+    for path in sorted(folder.glob("load-*.json")):
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            found += msgspec.json.decode(path.read_bytes(), type=list[PoolLoad])
+    return tuple(found)
 
 
 @contextlib.asynccontextmanager

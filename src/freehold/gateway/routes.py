@@ -12,8 +12,9 @@ import msgspec
 
 from freehold.gateway.call import Call
 from freehold.gateway.exchange import Exchanges
+from freehold.gateway.responses import Responses
 from freehold.identity.principal import Principal, Scope
-from freehold.protocol import openai
+from freehold.protocol import anthropic, openai
 from freehold.protocol.dialect import Dialect
 from freehold.protocol.errors import Refused, Unavailable, error_body
 
@@ -37,12 +38,19 @@ class Route(msgspec.Struct, frozen=True):
 class Routes:
     """Finds the handler of a call and runs it."""
 
-    def __init__(self, exchanges: Exchanges) -> None:
+    def __init__(self, exchanges: Exchanges, responses: Responses) -> None:
         self._exchanges = exchanges
         self.table: dict[str, dict[str, Route]] = {
             "/v1/models": {"GET": Route(self._models, "models")},
-            "/v1/models/{model}": {"GET": Route(self._model, "models")},
+            "/v1/models/{}": {"GET": Route(self._model, "models")},
             "/v1/chat/completions": {"POST": _chat(exchanges, openai)},
+            "/v1/messages": {"POST": _chat(exchanges, anthropic)},
+            "/v1/responses": {"POST": Route(responses.create, "responses")},
+            "/v1/responses/{}": {
+                "GET": Route(responses.get, "responses"),
+                "DELETE": Route(responses.delete, "responses"),
+            },
+            "/v1/responses/{}/input_items": {"GET": Route(responses.items, "responses")},
             "/v1/embeddings": {"POST": Route(exchanges.embeddings, "embeddings")},
         }
 
@@ -64,9 +72,11 @@ class Routes:
 
     def _route(self, method: str, path: str) -> Route:
         methods = self.table.get(path)
-        if methods is None:
-            parent, _, last = path.rpartition("/")
-            methods = self.table.get(parent + "/{model}") if last else None
+        if methods is None:  # the third segment may be an id
+            start, _, rest = path[1:].partition("/")
+            noun, _, rest = rest.partition("/")
+            variable, slash, rest = rest.partition("/")
+            methods = self.table.get(f"/{start}/{noun}/{{}}{slash}{rest}") if variable else None
         if methods is None:
             raise Refused("There is nothing at this path.", status=404, code="path_not_found")
         route = methods.get(method)

@@ -17,6 +17,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 import msgspec
 
+from freehold.identity import roles
 from freehold.identity.places import Places
 from freehold.identity.principal import Principal
 from freehold.protocol.background import during
@@ -197,7 +198,7 @@ def _principal(holder: credentials.Holder) -> Principal:
         holder.workspace_id,
         holder.user_id,
         holder.kind,
-        holder.role or "service",
+        roles.effective(holder.role or "service", holder.groups.values()),
         tuple(holder.groups),
         frozenset(holder.scopes.split()),
         frozenset(_words(holder.assistants)),

@@ -1,19 +1,25 @@
-"""API keys: make, list, revoke. Called by the console and the command line; a secret is shown once, when it is made."""
+"""API keys: make, list, revoke. Called by the console and the command line; a secret is shown once, when it is made.
 
+A key can be held to scopes, to assistants and to the networks it is used from; `Directory` turns these into what the
+gateway enforces.
+"""
+
+import ipaddress
 import json
 import time
 from collections.abc import Sequence
-from ipaddress import ip_network
 from typing import get_args
 
 from freehold.identity.directory import secret_digest
 from freehold.identity.principal import Scope
 from freehold.protocol.errors import Refused
 from freehold.protocol.ids import new_id, new_secret
-from freehold.storage import credentials
+from freehold.storage import credentials, engines
 from freehold.storage.engine import Database
 
 HINT_CHARACTERS = 9
+MOST_RULES = 32
+SCOPES: tuple[str, ...] = get_args(Scope)
 
 
 async def create_key(
@@ -28,26 +34,21 @@ async def create_key(
     assistants: Sequence[str] = (),
     sources: Sequence[str] = (),
 ) -> tuple[credentials.Credential, str]:
-    """A new API key: what lists show of it, and its secret.
+    """A new API key: what lists show of it, and its secret. Empty rules mean: for everything, from anywhere.
 
-    Empty `scopes`, `assistants` and `sources` (networks such as 192.0.2.0/24) mean: all, from anywhere. Raises Refused
-    for a name that is empty or too long and for scopes and networks that are none.
+    `expires_at` is in seconds since 1970, `sources` are networks as CIDR. Raises Refused with what to correct.
     """
     name = name.strip()
     if not 1 <= len(name) <= 100:
         raise Refused("A key needs a name of 1 to 100 characters.", param="name", code="name_invalid")
-    if wrong := [scope for scope in scopes if scope not in get_args(Scope)]:
-        raise Refused(
-            f"{', '.join(wrong)} is no scope. There are: {', '.join(get_args(Scope))}.",
-            param="scopes",
-            code="scope_invalid",
-        )
-    try:
-        networks = [str(ip_network(source)) for source in sources]
-    except ValueError:
-        raise Refused(
-            "A source is an address or a network such as 192.0.2.0/24.", param="sources", code="source_invalid"
-        ) from None
+    if expires_at is not None and expires_at <= time.time():
+        raise Refused("A key's end is in the future.", param="expires_at", code="expiry_invalid")
+    networks = _networks(sources)
+    for rules in (scopes, assistants):
+        if len(rules) > MOST_RULES:
+            raise _too_many()
+    if not set(scopes) <= set(SCOPES):
+        raise Refused(f"The scopes are {', '.join(SCOPES)}.", param="scopes", code="scope_invalid")
     secret = new_secret("fh")
     credential = credentials.Credential(
         id=new_id("key"),
@@ -60,11 +61,15 @@ async def create_key(
         expires_at=expires_at,
         revoked_at=None,
         last_used_at=None,
-        scopes=" ".join(sorted(set(scopes))),
+        scopes=" ".join(scope for scope in SCOPES if scope in scopes),
         assistants=json.dumps(sorted(set(assistants))) if assistants else "",
         sources=json.dumps(networks) if networks else "",
     )
     async with database.write() as connection:
+        if assistants:
+            known = {engine.name for engine in await engines.listed(connection, workspace_id)}
+            if not set(assistants) <= known:
+                raise Refused("There is no assistant of that name.", param="assistants", code="assistant_invalid")
         await credentials.create(connection, credential, secret_digest(key, secret))
     return credential, secret
 
@@ -80,5 +85,20 @@ async def list_keys(
 async def revoke_key(database: Database, workspace_id: str, key_id: str, *, user_id: str | None = None) -> None:
     """Revoke a key, everywhere within a second. Raises Refused 404 when there is none to revoke."""
     async with database.write() as connection:
-        if not await credentials.revoke(connection, workspace_id, key_id, user_id=user_id):
+        if not await credentials.revoke(connection, workspace_id, key_id, user_id=user_id, kind="key"):
             raise Refused("There is no such key, or it is revoked already.", status=404, code="key_not_found")
+
+
+def _networks(sources: Sequence[str]) -> list[str]:
+    if len(sources) > MOST_RULES:
+        raise _too_many()
+    try:
+        return sorted({str(ipaddress.ip_network(source.strip(), strict=False)) for source in sources})
+    except ValueError:
+        raise Refused(
+            "A source is a network such as 192.0.2.0/24 or 2001:db8::/32.", param="sources", code="source_invalid"
+        ) from None
+
+
+def _too_many() -> Refused:
+    return Refused(f"A key takes at most {MOST_RULES} of each rule.", code="too_many_rules")

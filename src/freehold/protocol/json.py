@@ -1,13 +1,48 @@
 """Strict JSON for what strangers send: bounded depth, no duplicate names, no NaN, no lone surrogates (BAR-11)."""
 
 import json
+import re
 from typing import Any, NoReturn
+
+import msgspec
 
 from freehold.protocol.errors import Refused
 
 
 def parse_object(body: bytes, *, max_depth: int) -> dict[str, Any]:
-    """The JSON object in `body`. Raises Refused 400 with a fixed text for anything else."""
+    """The JSON object in `body`. Raises Refused 400 with a fixed text for anything else.
+
+    What is well-formed is read by msgspec, and the names in the text are counted to know that none came twice; only
+    what this finds odd is read again, slowly, to say what is wrong.
+    """
+    try:
+        quick = _decoder.decode(body)
+        marks = _STRING.sub(b"", body)
+        shallow = marks.count(b"{") + marks.count(b"[") <= max_depth
+        if isinstance(quick, dict) and shallow and _names(quick) == marks.count(b":"):
+            return quick
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    return _read_slowly(body, max_depth)
+
+
+_decoder = msgspec.json.Decoder()
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+
+
+def _names(value: dict[str, Any] | list[Any]) -> int:
+    """How many members all objects in it have together."""
+    if isinstance(value, dict):
+        inner, count = value.values(), len(value)
+    else:
+        inner, count = value, 0
+    for item in inner:
+        if isinstance(item, dict) or isinstance(item, list):  # noqa: SIM101 - half the cost of a tuple
+            count += _names(item)
+    return count
+
+
+def _read_slowly(body: bytes, max_depth: int) -> dict[str, Any]:
     try:
         value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
         deep = _deeper_than(value, max_depth)

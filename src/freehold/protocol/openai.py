@@ -6,10 +6,9 @@ Error texts name only parameters of these tables, never what the client sent (BA
 """
 
 import base64
-import re
 import struct
 import time
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
@@ -29,10 +28,11 @@ from freehold.protocol.chat import (
 from freehold.protocol.dialect import Asked, Bounds
 from freehold.protocol.errors import Refused, Unavailable, error_body
 from freehold.protocol.json import parse_object
+from freehold.protocol.parameters import Table, check_ranges, encode, wrong
 
 IGNORED = frozenset(
     {
-        "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
+        "user", "metadata", "store", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
     }
 )  # fmt: skip
 """Parameters that cannot change the answer: accepted and not used."""
@@ -45,9 +45,7 @@ REFUSED = frozenset(
 )  # fmt: skip
 """Parameters that would change the answer and are not offered: a clear 400, unless null (or false, or the default)."""
 
-_NEUTRAL: dict[str, tuple[Any, ...]] = {"logprobs": (False,), "modalities": (["text"],), "logit_bias": ({},)}
-
-T = TypeVar("T")
+_TABLE = Table(IGNORED, REFUSED, {"logprobs": (False,), "modalities": (["text"],), "logit_bias": ({},)})
 
 
 class _TextPart(msgspec.Struct, tag="text", tag_field="type"):
@@ -135,6 +133,7 @@ class _ChatBody(msgspec.Struct):
     tools: list[_Tool] | None = None
     tool_choice: Literal["auto", "none", "required"] | _ToolChoice | None = None
     parallel_tool_calls: bool | None = None
+    service_tier: Literal["auto", "default", "flex", "priority"] | None = None
 
 
 class _EmbeddingBody(msgspec.Struct):
@@ -162,18 +161,15 @@ _RANGES: dict[str, tuple[float, float]] = {
 def parse(body: bytes, bounds: Bounds) -> Asked:
     """A Chat Completions request. Raises Refused 400. See `dialect.Dialect`."""
     max_messages, max_tokens = bounds.max_messages, bounds.max_tokens
-    sent = _convert(parse_object(body, max_depth=bounds.max_depth), _ChatBody)
-    for name, (low, high) in _RANGES.items():
-        value = getattr(sent, name)
-        if value is not None and not low <= value <= high:
-            raise _wrong(name, f"It must lie between {low} and {high}.")
+    sent = _TABLE.convert(parse_object(body, max_depth=bounds.max_depth), _ChatBody)
+    check_ranges(sent, _RANGES)
     if sent.n not in (None, 1):
-        raise _wrong("n", "Only one answer at a time is offered.")
+        raise wrong("n", "Only one answer at a time is offered.")
     if not 1 <= len(sent.messages) <= max_messages:
-        raise _wrong("messages", f"There must be 1 to {max_messages} messages.")
+        raise wrong("messages", f"There must be 1 to {max_messages} messages.")
     stop = [sent.stop] if isinstance(sent.stop, str) else sent.stop or []
     if len(stop) > 4 or not all(stop):
-        raise _wrong("stop", "Up to four non-empty texts.")
+        raise wrong("stop", "Up to four non-empty texts.")
     request = ChatRequest(
         assistant=sent.model,
         messages=tuple(_message(message, index) for index, message in enumerate(sent.messages)),
@@ -196,7 +192,7 @@ def parse(body: bytes, bounds: Bounds) -> Asked:
     def writer(exchange_id: str, model: str) -> ChatWriter:
         return ChatWriter(exchange_id, model, include_usage=include_usage)
 
-    return Asked(request, bool(sent.stream), _encode(request), writer)
+    return Asked(request, bool(sent.stream), encode(request), writer, "batch" if sent.service_tier == "flex" else None)
 
 
 class EmbeddingCall(msgspec.Struct, frozen=True):
@@ -209,14 +205,14 @@ class EmbeddingCall(msgspec.Struct, frozen=True):
 
 def parse_embeddings(body: bytes, *, max_depth: int, max_inputs: int = 2048) -> EmbeddingCall:
     """Bytes from a client → `EmbeddingCall`. Raises Refused 400."""
-    sent = _convert(parse_object(body, max_depth=max_depth), _EmbeddingBody)
+    sent = _TABLE.convert(parse_object(body, max_depth=max_depth), _EmbeddingBody)
     inputs = (sent.input,) if isinstance(sent.input, str) else tuple(sent.input)
     if not 1 <= len(inputs) <= max_inputs or not all(inputs):
-        raise _wrong("input", f"One non-empty text, or a list of 1 to {max_inputs} of them.")
+        raise wrong("input", f"One non-empty text, or a list of 1 to {max_inputs} of them.")
     if sent.dimensions is not None:
-        raise _wrong("dimensions", "The number of dimensions is the model's own.")
+        raise wrong("dimensions", "The number of dimensions is the model's own.")
     request = EmbeddingRequest(sent.model, inputs)
-    return EmbeddingCall(request, sent.encoding_format == "base64", _encode(request))
+    return EmbeddingCall(request, sent.encoding_format == "base64", encode(request))
 
 
 error = error_body
@@ -323,65 +319,15 @@ def model_object(name: str, created: float) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": int(created), "owned_by": "freehold"}
 
 
-def _convert(sent: dict[str, Any], kind: type[T]) -> T:
-    known = kind.__struct_fields__  # type: ignore[attr-defined]
-    for name, value in sent.items():
-        if name in known or name in IGNORED or value is None:
-            continue
-        if name not in REFUSED:
-            raise Refused(
-                f"The request has a parameter that this API does not know. Known here: {', '.join(known)}.",
-                code="unknown_parameter",
-            )
-        if value not in _NEUTRAL.get(name, ()):
-            raise Refused(
-                f"The parameter '{name}' is not offered. Leave it out.", code="unsupported_parameter", param=name
-            )
-    try:
-        return msgspec.convert(sent, kind, strict=True)
-    except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
-
-
-_WHERE = re.compile(r" - at `\$\.?([A-Za-z_.\[\]0-9]*)`$")
-_EXPECTED = re.compile(r"^Expected `([a-z_ |]+)`")
-
-
-def _invalid(text: str) -> Refused:
-    """msgspec's finding in our own words: the path holds names of our tables only, values are left out."""
-    where, expected = _WHERE.search(text), _EXPECTED.match(text)
-    path = where.group(1) if where else ""
-    if missing := re.match(r"Object missing required field `([a-z_]+)`", text):
-        name = f"{path}.{missing.group(1)}".lstrip(".")
-        return Refused(f"The parameter '{name}' is missing.", code="missing_parameter", param=name)
-    hint = f" It must be of type {expected.group(1)}." if expected else ""
-    if path.startswith("messages") and "content" in path:
-        hint = hint or " Only text parts are understood."
-    return Refused(
-        f"The parameter '{path or 'body'}' has a wrong type or value.{hint}", code="invalid_parameter", param=path
-    )
-
-
-def _wrong(name: str, hint: str) -> Refused:
-    return Refused(f"The parameter '{name}' has a wrong value. {hint}", code="invalid_parameter", param=name)
-
-
-def _encode(value: ChatRequest | EmbeddingRequest) -> bytes:
-    try:
-        return msgspec.json.encode(value)
-    except UnicodeEncodeError:
-        raise Refused("The request body has a text that is not valid Unicode.", code="invalid_json") from None
-
-
 def _message(sent: _Message, index: int) -> Message:
     content = sent.content
     if isinstance(content, list):
         content = "\n".join(part.text if isinstance(part, _TextPart) else part.refusal for part in content)
     calls = tuple(ToolCall(c.id, c.function.name, c.function.arguments) for c in sent.tool_calls or ())
     if content is None and not calls:
-        raise _wrong(f"messages[{index}].content", "A message needs a text.")
+        raise wrong(f"messages[{index}].content", "A message needs a text.")
     if sent.role == "tool" and not sent.tool_call_id:
-        raise _wrong(f"messages[{index}].tool_call_id", "It says which call is answered.")
+        raise wrong(f"messages[{index}].tool_call_id", "It says which call is answered.")
     role = "system" if sent.role == "developer" else sent.role
     return Message(role, content, sent.name, calls, sent.tool_call_id)
 
@@ -392,7 +338,7 @@ def _response_format(sent: _ResponseFormat | None) -> ResponseFormat | None:
     if sent.type == "json_object":
         return ResponseFormat("json_object")
     if sent.json_schema is None:
-        raise _wrong("response_format.json_schema", "It is needed with the type json_schema.")
+        raise wrong("response_format.json_schema", "It is needed with the type json_schema.")
     return ResponseFormat("json_schema", sent.json_schema.schema)
 
 
@@ -402,10 +348,10 @@ def _tool_choice(sent: _ChatBody) -> str:
     names = {tool.function.name for tool in sent.tools or ()}
     if isinstance(sent.tool_choice, _ToolChoice):
         if sent.tool_choice.function.name not in names:
-            raise _wrong("tool_choice", "It names a function that is not in tools.")
+            raise wrong("tool_choice", "It names a function that is not in tools.")
         return f"name:{sent.tool_choice.function.name}"
     if sent.tool_choice == "required" and not names:
-        raise _wrong("tool_choice", "There are no tools to choose from.")
+        raise wrong("tool_choice", "There are no tools to choose from.")
     return sent.tool_choice
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from freehold.storage.changes import announce
 from freehold.storage.tables import credentials, group_members, groups, users
 
-Kind = Literal["key", "session"]
+Kind = Literal["key", "session", "scim"]
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -29,6 +29,9 @@ class Credential(msgspec.Struct, frozen=True):
     scopes: str = ""
     assistants: str = ""
     sources: str = ""
+    methods: str = ""
+    provider_id: str | None = None
+    external_session: str | None = None
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -37,7 +40,7 @@ class Holder(msgspec.Struct, frozen=True):
     credential_id: str
     workspace_id: str
     user_id: str | None
-    kind: Kind
+    kind: Literal["key", "session"]
     role: str | None
     digest: bytes
     expires_at: float | None
@@ -96,20 +99,38 @@ async def groups_of(connection: AsyncConnection, user_id: str | None) -> dict[st
     return {row.id: row.role for row in await connection.execute(query)}
 
 
+async def get(connection: AsyncConnection, workspace_id: str, credential_id: str) -> Credential | None:
+    """The credential of that id, whatever its state."""
+    query = select(*_listed).where(credentials.c.id == credential_id, credentials.c.workspace_id == workspace_id)
+    row = (await connection.execute(query)).first()
+    return Credential(*row) if row else None
+
+
 async def listed(
-    connection: AsyncConnection, workspace_id: str, kind: Kind, *, user_id: str | None = None
+    connection: AsyncConnection, workspace_id: str, kind: Kind, *, user_id: str | None = None, live: bool = False
 ) -> list[Credential]:
-    """A workspace's credentials of one kind, newest first; only one person's when `user_id` is given."""
+    """A workspace's credentials of one kind, newest first; only one person's when `user_id` is given.
+
+    `live`: without those that are revoked or expired.
+    """
     query = select(*_listed).where(credentials.c.workspace_id == workspace_id, credentials.c.kind == kind)
     if user_id is not None:
         query = query.where(credentials.c.user_id == user_id)
+    if live:
+        expires = credentials.c.expires_at
+        query = query.where(credentials.c.revoked_at.is_(None), expires.is_(None) | (expires > time.time()))
     return [Credential(*row) for row in await connection.execute(query.order_by(credentials.c.created_at.desc()))]
 
 
 async def revoke(
-    connection: AsyncConnection, workspace_id: str, credential_id: str, *, user_id: str | None = None
+    connection: AsyncConnection,
+    workspace_id: str,
+    credential_id: str,
+    *,
+    user_id: str | None = None,
+    kind: Kind | None = None,
 ) -> bool:
-    """Revoke a credential and announce it. False when there is none to revoke (for this person, if given)."""
+    """Revoke a credential and announce it. False when there is none to revoke (of this person and kind, if given)."""
     query = update(credentials).where(
         credentials.c.id == credential_id,
         credentials.c.workspace_id == workspace_id,
@@ -117,11 +138,30 @@ async def revoke(
     )
     if user_id is not None:
         query = query.where(credentials.c.user_id == user_id)
+    if kind is not None:
+        query = query.where(credentials.c.kind == kind)
     done = await connection.execute(query.values(revoked_at=time.time()))
     if done.rowcount != 1:
         return False
     await announce(connection, "credential", credential_id)
     return True
+
+
+async def revoke_sessions(connection: AsyncConnection, user_id: str, *, keep: str | None = None) -> int:
+    """End a person's sessions but the one to keep, announced; how many there were."""
+    query = select(credentials.c.id, credentials.c.workspace_id).where(
+        credentials.c.user_id == user_id, credentials.c.kind == "session", credentials.c.revoked_at.is_(None)
+    )
+    if keep is not None:
+        query = query.where(credentials.c.id != keep)
+    rows = (await connection.execute(query)).all()
+    return sum([await revoke(connection, row.workspace_id, row.id) for row in rows])
+
+
+async def extend(connection: AsyncConnection, credential_id: str, expires_at: float) -> None:
+    """Let a credential live until then, announced."""
+    await connection.execute(update(credentials).where(credentials.c.id == credential_id).values(expires_at=expires_at))
+    await announce(connection, "credential", credential_id)
 
 
 async def touch(connection: AsyncConnection, used: dict[str, float]) -> None:

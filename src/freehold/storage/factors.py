@@ -142,9 +142,7 @@ async def rename_passkey(connection: AsyncConnection, user_id: str, passkey_id: 
 
 async def remove_passkey(connection: AsyncConnection, user_id: str, passkey_id: str) -> bool:
     """Forget a person's passkey. False when there is none."""
-    done = await connection.execute(
-        delete(passkeys).where(passkeys.c.id == passkey_id, passkeys.c.user_id == user_id)
-    )
+    done = await connection.execute(delete(passkeys).where(passkeys.c.id == passkey_id, passkeys.c.user_id == user_id))
     return done.rowcount == 1
 
 

@@ -85,9 +85,7 @@ async def listed(connection: AsyncConnection, workspace_id: str, *, services: bo
 async def count(connection: AsyncConnection, workspace_id: str) -> int:
     """How many people have an account in a workspace."""
     query = (
-        select(func.count())
-        .select_from(users)
-        .where(users.c.workspace_id == workspace_id, users.c.role != "service")
+        select(func.count()).select_from(users).where(users.c.workspace_id == workspace_id, users.c.role != "service")
     )
     return int((await connection.execute(query)).scalar_one())
 

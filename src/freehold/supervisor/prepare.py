@@ -70,11 +70,18 @@ def prepare_edge(settings: Settings, tenants: Sequence[workspaces.Workspace]) ->
     names = reachable(settings.edge, local_names())
     certificate = certificates.ensure(settings.edge, settings.layout, names)
     sites = [
-        site(settings.edge, settings.layout, workspace.id, workspace.domain)
+        site(
+            settings.edge,
+            settings.layout,
+            workspace.id,
+            workspace.domain,
+            worker=settings.gateway.worker_of(workspace.id),
+        )
         for workspace in tenants
         if workspace.domain
     ]
-    if config.write(settings.edge, settings.layout, names, certificate, sites):
+    workers, worker = settings.gateway.workers, settings.gateway.worker_of(tenants[0].id) if tenants else 0
+    if config.write(settings.edge, settings.layout, names, certificate, sites, workers=workers, worker=worker):
         process.validate(settings.layout.edge / config.CHECK)
     return certificate.own
 

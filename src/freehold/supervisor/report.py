@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from freehold.gateway import load
 from freehold.isolation.observe import observe
 from freehold.protocol.errors import FreeholdError
 from freehold.protocol.http import PeerGone
@@ -63,6 +64,7 @@ class Report:
             "pid": self.pid,
             "processes": rows,
             "runners": runners,
+            "lines": msgspec.to_builtins(load.read(self._settings.layout.run)),
             "memory": {
                 "stack_bytes": sum(row["resident_bytes"] for row in rows) - weights,
                 "weights_bytes": weights,

@@ -9,6 +9,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
 
 from freehold.console import STATIC
 from freehold.isolation.driver import open_driver
@@ -56,9 +57,9 @@ async def supervise(settings: Settings, tell: Tell, stop: asyncio.Event) -> None
         prepared = await prepare_apart(settings, "start", tell)
         database = await stack.enter_async_context(Database(settings.database_url))
         edges, runners = Edges(settings), Runners(settings, driver, ModelStore(layout.models))
-        gateway = _python_child(settings, "gateway", "/healthz")
-        console = _python_child(settings, "console", "/api/site")
-        for child in (gateway, console):
+        gateways = [_gateway(settings, worker) for worker in range(settings.gateway.workers)]
+        console = _console(settings)
+        for child in (*gateways, console):
             stack.push_async_callback(child.stop)
         stack.push_async_callback(edges.stop)
         stack.push_async_callback(runners.stop)
@@ -71,13 +72,13 @@ async def supervise(settings: Settings, tell: Tell, stop: asyncio.Event) -> None
         async with _one_reason(), asyncio.TaskGroup() as group:
             for work in (
                 edges.start(),
-                gateway.start(_START_SECONDS),
+                *(gateway.start(_START_SECONDS) for gateway in gateways),
                 console.start(_START_SECONDS),
                 runners.apply(wanted),
             ):
                 group.create_task(work)
 
-        report = Report(settings, [gateway, console], edges, runners, prepared.ca_file)
+        report = Report(settings, [*gateways, console], edges, runners, prepared.ca_file)
         handlers: dict[control.Word, control.Handler] = {
             "status": report.status,
             "seal": report.seal,
@@ -93,10 +94,19 @@ async def supervise(settings: Settings, tell: Tell, stop: asyncio.Event) -> None
             await stop.wait()
 
 
-def _python_child(settings: Settings, name: str, probe: str) -> Child:
-    layout = settings.layout
-    path = layout.gateway_socket if name == "gateway" else layout.console_socket
-    client = UnixClient(str(path))
+def _gateway(settings: Settings, worker: int) -> Child:
+    name = f"gateway-{worker}" if worker else "gateway"
+    command = [*python_command("freehold.gateway"), str(worker)]
+    return _python_child(settings, name, command, settings.layout.gateway_socket_of(worker), "/healthz")
+
+
+def _console(settings: Settings) -> Child:
+    command = python_command("freehold.console")
+    return _python_child(settings, "console", command, settings.layout.console_socket, "/api/site")
+
+
+def _python_child(settings: Settings, name: str, command: list[str], socket: Path, probe: str) -> Child:
+    client = UnixClient(str(socket))
 
     async def ready() -> bool:
         try:
@@ -106,13 +116,7 @@ def _python_child(settings: Settings, name: str, probe: str) -> Child:
         except (PeerGone, TimeoutError):
             return False
 
-    return Child(
-        name,
-        python_command(f"freehold.{name}"),
-        log=layout.logs / f"{name}.log",
-        stdin=dump(settings),
-        ready=ready,
-    )
+    return Child(name, command, log=settings.layout.logs / f"{name}.log", stdin=dump(settings), ready=ready)
 
 
 class _Follower:

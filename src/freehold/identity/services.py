@@ -1,0 +1,35 @@
+"""Service accounts: programs with a name and keys of their own, and no way to sign in."""
+
+from freehold.identity import accounts
+from freehold.protocol.errors import Refused
+from freehold.storage import users
+from freehold.storage.engine import Database
+
+
+async def create(database: Database, workspace_id: str, name: str) -> users.User:
+    """A new service account. Raises Refused for a bad name."""
+    name = accounts.checked_name(name)
+    async with database.write() as connection:
+        return await users.create(connection, workspace_id, name=name, email=None, role="service")
+
+
+async def listed(database: Database, workspace_id: str) -> list[users.User]:
+    """A workspace's service accounts, by name."""
+    async with database.read() as connection:
+        return await users.listed(connection, workspace_id, services=True)
+
+
+async def get(database: Database, workspace_id: str, service_id: str) -> users.User:
+    """The service account of that id. Raises Refused 404."""
+    async with database.read() as connection:
+        found = await users.of_workspace(connection, workspace_id, service_id)
+    if found is None or found.role != "service":
+        raise Refused("There is no such service account.", status=404, code="service_not_found")
+    return found
+
+
+async def remove(database: Database, workspace_id: str, service_id: str) -> None:
+    """Delete a service account; its keys are refused within a second. Raises Refused 404."""
+    found = await get(database, workspace_id, service_id)
+    async with database.write() as connection:
+        await users.remove(connection, found.id)
