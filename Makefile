@@ -1,6 +1,6 @@
 # Freehold's few words. Everything works on a machine that has python3, make and a way to the package registries.
 .POSIX:
-.PHONY: setup up test test-fast lint types bench web check lock
+.PHONY: setup up test test-fast lint types bench bench-peers web check lock
 PY = .venv/bin/python
 UV = .venv/bin/uv
 
@@ -43,6 +43,10 @@ types: setup
 # the benchmarks: a table, and JSON in bench/out
 bench: setup
 	@$(PY) -m bench $(ARGS)
+
+# the gateway beside LiteLLM, Portkey, ferrogw, nginx and Envoy (about ten minutes): bench/RESULTS.md
+bench-peers: setup
+	@$(PY) -m bench.peers $(ARGS)
 
 # build the web interface again
 web: setup

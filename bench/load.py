@@ -18,13 +18,22 @@ class Figures:
 
 
 def run(
-    url: str, body: Path, *, key: str, seconds: int, clients: int, socket: Path | None = None, h2: bool = False
+    url: str,
+    body: Path,
+    *,
+    key: str,
+    seconds: int,
+    clients: int,
+    socket: Path | None = None,
+    h2: bool = False,
+    headers: tuple[str, ...] = (),
 ) -> Figures:
     """Load `url` (or the Unix `socket`) for `seconds` with `clients` connections, one request at a time on each."""
     log = body.with_suffix(".log")
     log.unlink(missing_ok=True)
     command = ["taskset", "-c", "1", "h2load", "-D", str(seconds), "--warm-up-time", "1", "-c", str(clients), "-m", "1"]
     command += ["-d", str(body), "-H", "content-type: application/json", "-H", f"authorization: Bearer {key}"]
+    command += [part for header in headers for part in ("-H", header)]
     command += ["--log-file", str(log)]
     command += [] if h2 else ["--h1"]
     command += ["--base-uri", f"unix:{socket}"] if socket else []

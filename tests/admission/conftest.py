@@ -1,18 +1,18 @@
 """The stores as the tests get them: each with a clock that the test moves, the Valkey one on a real server."""
 
-import asyncio
 import contextlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from freehold.admission.gcra import MICROSECONDS
 from freehold.admission.memory import MemoryStore
 from freehold.admission.shared import SharedStore
-from freehold.admission.store import Store
+from freehold.admission.store import Change, Rate, Slot, Store, Taken
 from freehold.admission.valkey import ValkeyStore
 
 SERVER = shutil.which("valkey-server") or shutil.which("redis-server")
@@ -63,7 +63,7 @@ async def opened(kind: str, tmp_path: Path, clock: Clock, url: str) -> AsyncIter
     if kind == "memory":
         yield MemoryStore(clock)
     elif kind == "shared":
-        with SharedStore(tmp_path / "limits", rows=1 << 10, clock=clock) as store:
+        with SharedStore(tmp_path / "limits", rows=1 << 11, clock=clock) as store:
             yield store
     else:
         prefix = f"test-{tmp_path.name}-{id(clock)}"
@@ -84,6 +84,18 @@ def clock() -> Clock:
     return Clock()
 
 
-async def quiet() -> None:
-    """Let the event loop turn once."""
-    await asyncio.sleep(0)
+async def settle(store: Store, changes: Sequence[Change], slots: Sequence[Slot], lease: str) -> None:
+    """Settle, and wait until it is done."""
+    settling = store.settle(changes, slots, lease)
+    if settling is not None:
+        await settling
+
+
+def rate(key: bytes, limit: int, seconds: float, cost: int) -> Rate:
+    """A rate in the tests' seconds."""
+    return Rate(key, limit, seconds * MICROSECONDS, cost)
+
+
+def change(of: Rate, units: int, taken: Taken, index: int = 0) -> Change:
+    """What settles `units` more or fewer of a rate that was taken."""
+    return Change(of.key, of.limit, of.period, units, taken.ends[index])

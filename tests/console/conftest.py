@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +15,17 @@ from freehold.console.app import Console
 from freehold.identity.sessions import SignInPolicy, open_session
 from freehold.storage import users, workspaces
 from freehold.storage.users import Role
-from tests.conftest import Home, serving
+from tests.conftest import Home, serving, until
 
 BUILT = pytest.mark.skipif(not (STATIC / "index.html").is_file(), reason="the page is not built: run 'make web'")
 HOST = "localhost:8443"
 PASSWORD = "correct horse battery"
 _ID = re.compile(rb"exg_[A-Za-z0-9_-]+")
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until what was changed has taken hold; the deadline is for a machine that is busy with other things."""
+    await until(condition, 30)
 
 
 @dataclass

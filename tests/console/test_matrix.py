@@ -1,6 +1,8 @@
 """Deny by default, the role × route matrix, and no way from one workspace into another: generated from the routes."""
 
+import itertools
 import re
+from collections.abc import AsyncIterator
 from typing import Any, get_args
 
 import pytest
@@ -12,11 +14,12 @@ from freehold.identity import keys, roles
 from freehold.identity.principal import Scope
 from freehold.identity.roles import Permission
 from freehold.protocol.http import UnixClient
+from freehold.protocol.ids import new_secret
 from freehold.storage import claims, conversations, credentials, factors, groups
 from freehold.storage.conversations import Owner
 from freehold.storage.users import Role, User
-from tests.conftest import Home, until
-from tests.console.conftest import BUILT, House
+from tests.conftest import Home
+from tests.console.conftest import BUILT, House, eventually
 
 pytestmark = BUILT
 
@@ -126,9 +129,9 @@ async def test_every_cell_of_the_role_matrix(house: House, role: Role) -> None:
             assert answer.status != 403 or answer.code in OF_ITSELF_403
 
 
-async def test_the_gateways_routes_are_declared_and_denied_without_a_key(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+async def gateway_routes(home: Home, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[tuple[str, str, Scope]]]:
+    """The live route table of a running gateway: method, path, scope."""
     seen: list[Routes] = []
 
     class Seen(Routes):
@@ -137,18 +140,76 @@ async def test_the_gateways_routes_are_declared_and_denied_without_a_key(
             seen.append(self)
 
     monkeypatch.setattr(gateway_app, "Routes", Seen)
-    assert set(GATEWAY_PUBLIC) == {("GET", "/healthz")}
-    client = UnixClient(str(home.settings.layout.gateway_socket))
     async with gateway_app.gateway(home.settings):
-        answers = set()
-        for path, methods in seen[0].table.items():
-            for method, route in methods.items():
-                assert route.scope in get_args(Scope)
-                data = b"{}" if method != "GET" else None
-                async with client.request(method, re.sub(r"\{\w*\}", "x", path), data, {}) as response:
-                    answers.add(response.status)
-        client.close()
-    assert answers == {401}
+        yield [
+            (method, re.sub(r"\{\w*\}", "x", path), route.scope)
+            for path, methods in seen[0].table.items()
+            for method, route in methods.items()
+        ]
+
+
+async def test_the_gateways_routes_decide_the_same_whatever_carries_the_credential(
+    home: Home, gateway_routes: list[tuple[str, str, Scope]]
+) -> None:
+    assert set(GATEWAY_PUBLIC) == {("GET", "/healthz")}
+    revoked, dead = await keys.create_key(home.database, home.key, home.workspace.id, None, "dead")
+    await keys.revoke_key(home.database, home.workspace.id, revoked.id)
+    _, narrow = await keys.create_key(home.database, home.key, home.workspace.id, None, "narrow", scopes=["admin"])
+    client = UnixClient(str(home.settings.layout.gateway_socket))
+
+    async def ask(method: str, path: str, headers: dict[str, str]) -> int:
+        async with client.request(method, path, None if method == "GET" else b"{}", headers) as response:
+            await response.read()
+            return response.status
+
+    for method, path, scope in gateway_routes:
+        assert scope in get_args(Scope)
+        assert await ask(method, path, {}) == 401
+        assert await ask(method, f"{path}?api_key={home.api_key}", {}) == 401
+        for secret, allowed in ((home.api_key, None), (dead, 401), (new_secret("fh"), 401), ("", 401), (narrow, 403)):
+            carried = ({"authorization": f"Bearer {secret}"}, {"x-api-key": secret}, {"api-key": secret})
+            statuses = {await ask(method, path, headers) for headers in carried}
+            assert len(statuses) == 1, (method, path)
+            status = statuses.pop()
+            assert status == allowed or (allowed is None and status not in (401, 403)), (method, path, status)
+        both = {"authorization": f"Bearer {home.api_key}", "x-api-key": home.api_key}
+        assert await ask(method, path, both) == 400
+    client.close()
+
+
+ORIGINS = (None, "own", "https://evil.example", "null", "http://localhost:8443", "https://localhost")
+SITES = (None, "same-origin", "same-site", "cross-site", "none")
+TYPES = ("application/json", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "")
+KEY_CASES = {
+    (None, None, "application/json"),
+    ("https://evil.example", "cross-site", "application/json"),
+    ("own", "same-site", "application/json"),
+    ("own", "same-origin", "text/plain"),
+}
+
+
+async def test_no_change_comes_from_another_page(house: House) -> None:
+    browser = await house.person("owner")
+    changing = [(m, re.sub(r"\{\w+\}", "x_1", p)) for m, p, _ in guarded(house) if m != "GET"]
+    changing += [("POST", path) for path in sorted(PUBLIC) if path.startswith("/api/") and path != "/api/site"]
+    refused = 0
+    for origin, site, kind in itertools.product(ORIGINS, SITES, TYPES):
+        proved = origin in (None, "own") and site in (None, "same-origin") and (origin, site) != (None, None)
+        if proved and kind == "application/json":
+            continue
+        everywhere = (origin, site, kind) in KEY_CASES
+        for method, path in changing if everywhere else [("POST", "/api/conversations/x_1/messages")]:
+            headers = {"content-type": kind} if kind else {}
+            if origin is not None:
+                headers["origin"] = f"https://{browser.host}" if origin == "own" else origin
+            if site is not None:
+                headers["sec-fetch-site"] = site
+            headers |= {"host": browser.host, "cookie": f"__Host-freehold={browser.session}"}
+            response = await house.client.request(method, path, headers=headers, content=b"{}")
+            assert response.status_code in (403, 415), (method, path, origin, site, kind)
+            assert response.json()["error"]["code"] in ("cross_site", "content_type")
+            refused += 1
+    assert refused > 250
 
 
 async def belongings(house: House, owner: User) -> dict[str, str]:
@@ -233,6 +294,6 @@ async def test_a_session_opens_its_own_workspace_only(house: House) -> None:
     async def opens() -> bool:
         return (await there.get("/api/me")).status == 200
 
-    await until(opens)  # the console has heard of the new domain
+    await eventually(opens)  # the console has heard of the new domain
     assert (await there.get("/api/me")).json()["workspace"]["name"] == "Other"
     assert (await here.get("/api/me")).like == (await house.browser().get("/api/me")).like

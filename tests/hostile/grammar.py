@@ -8,15 +8,20 @@ readings in which Envoy's parser is milder than the grammar; each of them still 
 import re
 from dataclasses import dataclass
 
-LENIENT = frozenset({"folded line", "bare CR in a value", "spaces in the request line", "tail of a chunk size"})
+LENIENT = frozenset(
+    {
+        "folded line", "bare CR in a value", "spaces in the request line", "tail of a chunk size", "zeros before a number",
+        "bare LF, and empty lines before a request", "trailers about framing",
+    }
+)  # fmt: skip
 """Where Envoy's parser takes what the grammar does not know: such a request is written anew, without it."""
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~]+) HTTP/1\.1")
-_SPACED_LINE = re.compile(rb"(" + _TOKEN + rb")[ \t]+([!-~]+)[ \t]+HTTP/1\.1[ \t]*")
+_SPACED_LINE = re.compile(rb"[\r]*(" + _TOKEN + rb")[ \t\r]+([!-~]+)[ \t\r]+HTTP/1\.1[ \t\r]*")
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):[ \t]*((?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*")
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t !-~\x80-\xff]*)?")
-_TAILED_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t;][^\r\n\x00]*)?")
+_TAILED_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t;][^\r\n]*)?")
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class _Unclear(Exception):
 
 def read(raw: bytes, lenient: frozenset[str] = frozenset()) -> tuple[list[Meant], bool]:
     """The requests in `raw`, and whether that is all of it: False when it goes on with something unclear or cut off."""
-    meant = []
+    meant: list[Meant] = []
     while raw:
         try:
             request, raw = _one(raw, lenient)
@@ -45,6 +50,8 @@ def read(raw: bytes, lenient: frozenset[str] = frozenset()) -> tuple[list[Meant]
 
 
 def _one(raw: bytes, lenient: frozenset[str]) -> tuple[Meant, bytes]:
+    if "bare LF, and empty lines before a request" in lenient:
+        raw = _with_crlf(raw)
     head, end, rest = raw.partition(b"\r\n\r\n")
     if not end:
         raise _Unclear
@@ -57,6 +64,20 @@ def _one(raw: bytes, lenient: frozenset[str]) -> tuple[Meant, bytes]:
         raise _Unclear
     body, rest = _body(fields, rest, lenient)
     return Meant(match[1].decode(), match[2].decode(), body), rest
+
+
+def _with_crlf(raw: bytes) -> bytes:
+    """The head with each of its lines ended by CRLF, where a lone LF ends a line too; the body is left as it is."""
+    lines: list[bytes] = []
+    at = 0
+    while (end := raw.find(b"\n", at)) >= 0:
+        line = raw[at:end].removesuffix(b"\r")
+        at = end + 1
+        if line:
+            lines.append(line)
+        elif lines:
+            return b"\r\n".join(lines) + b"\r\n\r\n" + raw[at:]
+    return raw
 
 
 def _unfolded(head: bytes, lenient: frozenset[str]) -> bytes:
@@ -84,7 +105,8 @@ def _body(fields: list[tuple[bytes, bytes]], rest: bytes, lenient: frozenset[str
         return _chunks(rest, lenient)
     if not lengths:
         return b"", rest
-    if len(lengths) != 1 or not re.fullmatch(rb"[0-9]{1,18}", lengths[0]) or len(rest) < int(lengths[0]):
+    digits = rb"0*[0-9]{1,18}" if "zeros before a number" in lenient else rb"[0-9]{1,18}"
+    if len(lengths) != 1 or not re.fullmatch(digits, lengths[0]) or len(rest) < int(lengths[0]):
         raise _Unclear
     return rest[: int(lengths[0])], rest[int(lengths[0]) :]
 
@@ -94,6 +116,8 @@ def _chunks(rest: bytes, lenient: frozenset[str]) -> tuple[bytes, bytes]:
     size_line = _TAILED_SIZE if "tail of a chunk size" in lenient else _SIZE
     while True:
         line, end, rest = rest.partition(b"\r\n")
+        if "zeros before a number" in lenient:
+            line = re.sub(rb"^0+(?=[0-9A-Fa-f])", b"", line)
         match = size_line.fullmatch(line)
         if match is None or not end:
             raise _Unclear
@@ -108,10 +132,15 @@ def _chunks(rest: bytes, lenient: frozenset[str]) -> tuple[bytes, bytes]:
 def _after_trailers(rest: bytes, lenient: frozenset[str]) -> bytes:
     if rest.startswith(b"\r\n"):
         return rest[2:]
+    if "bare LF, and empty lines before a request" in lenient and rest.startswith(b"\n"):
+        return rest[1:]
+    if "bare LF, and empty lines before a request" in lenient:
+        rest = _with_crlf(rest)
     trailers, end, rest = rest.partition(b"\r\n\r\n")
     if not end:
         raise _Unclear
     for row in _unfolded(trailers, lenient).split(b"\r\n"):
-        if _field(row, lenient)[0] in (b"content-length", b"transfer-encoding", b"host"):
+        name, _ = _field(row, lenient)
+        if name in (b"content-length", b"transfer-encoding", b"host") and "trailers about framing" not in lenient:
             raise _Unclear
     return rest

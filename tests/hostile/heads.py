@@ -30,7 +30,20 @@ _TARGETS = (
     b"{t}^", b"{t}`", b"{t}?{}", b"{t}?<", b"{t}@evil.example", b"@evil.example{t}", b":443{t}", b"?{t}", b"#{t}", b"\\{t}", b".{t}", b"{t}?a b",
     b"{t}?a\tb", b"{t}?" + b"x" * 40000, b"javascript:{t}", b"localhost:443", b"/", b"", b"http://", b"http:{t}", b"http:/{t}", b"http:///v1/x",
 )  # fmt: skip
-_ENDS = (b"\n", b"\r", b"\n\r", b"\r\r\n", b"\r\n\n", b"\x85", b"\xe2\x80\xa8", b"\x0b", b"\x00\r\n", b"\r\x00\n", b"\x0c", b"\x1c")
+_ENDS = (
+    b"\n",
+    b"\r",
+    b"\n\r",
+    b"\r\r\n",
+    b"\r\n\n",
+    b"\x85",
+    b"\xe2\x80\xa8",
+    b"\x0b",
+    b"\x00\r\n",
+    b"\r\x00\n",
+    b"\x0c",
+    b"\x1c",
+)
 _HOSTS = (
     b"", b"Host: localhost\r\nHost: localhost", b"Host: localhost\r\nHost: evil.example", b"Host: evil.example\r\nHost: localhost",
     b"Host: localhost, evil.example", b"Host: localhost evil.example", b"Host:", b"Host: ", b"Host : localhost", b"Host: local\x00host",
@@ -67,8 +80,12 @@ def vectors() -> Iterator[Vector]:
     yield from each("octet at the end of a name", _CONTROLS, lambda number, odd: _row(number, b"Accept" + odd + b": a"))
     yield from each("octet in a value", _CONTROLS, lambda number, odd: _row(number, b"Accept: a" + odd + b"b"))
     yield from each("octet in a method", _CONTROLS, lambda number, odd: _line(number, b"PO" + odd + b"ST {t} HTTP/1.1"))
-    yield from each("octet in a target", _CONTROLS, lambda number, odd: _line(number, b"POST {t}?" + odd + b"x HTTP/1.1"))
-    yield from each("octet in a version", _CONTROLS, lambda number, odd: _line(number, b"POST {t} HTTP/1" + odd + b".1"))
+    yield from each(
+        "octet in a target", _CONTROLS, lambda number, odd: _line(number, b"POST {t}?" + odd + b"x HTTP/1.1")
+    )
+    yield from each(
+        "octet in a version", _CONTROLS, lambda number, odd: _line(number, b"POST {t} HTTP/1" + odd + b".1")
+    )
     yield from each("line end", _ENDS, _line_end)
     yield from each("line end, before a hidden header", _ENDS, _hidden_header)
     yield from each("end of the head", _ENDS, _head_end)

@@ -47,7 +47,11 @@ def rows() -> Iterator[bytes]:
     yield from (name + b": chunked" for name in _NAMES)
     for first, second in product(_TWO, _TWO):
         yield b"Transfer-Encoding: %s\r\nTransfer-Encoding: %s" % (first, second)
-    yield from (b"Transfer-Encoding: chunked\r\nX: y\r\ntransfer_encoding: x", b"Transfer-Encoding", b"Transfer-Encoding:")
+    yield from (
+        b"Transfer-Encoding: chunked\r\nX: y\r\ntransfer_encoding: x",
+        b"Transfer-Encoding",
+        b"Transfer-Encoding:",
+    )
 
 
 def vectors() -> Iterator[Vector]:

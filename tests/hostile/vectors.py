@@ -48,9 +48,7 @@ def post(number: int, rows: Iterable[bytes], body: bytes = b"", *, method: bytes
     return b"\r\n".join([b"%s /v1/first/%d HTTP/1.1" % (method, number), b"host: localhost", *rows, b"", body])
 
 
-def each(
-    family: str, items: Iterable[bytes], build: Callable[[int, bytes], bytes], note: str = ""
-) -> Iterator[Vector]:
+def each(family: str, items: Iterable[bytes], build: Callable[[int, bytes], bytes], note: str = "") -> Iterator[Vector]:
     """One vector for each item."""
     for item in items:
         yield Vector(family, f"{item!r}{note}", lambda number, item=item: build(number, item))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""An authenticator in software, as a browser with a passkey behaves: it makes and uses keys, and can be made to cheat."""
+"""An authenticator in software, as a browser with a passkey behaves: it makes and uses keys, and can cheat."""
 
 import base64
 import json

@@ -5,6 +5,9 @@ import type { Me, Site } from "./api/types";
 import { Chats } from "./chat/chats.svelte";
 import { go, router } from "./router.svelte";
 
+/** The pages that need a person. */
+export const INSIDE = /^\/(?:chat(?:\/[A-Za-z0-9_-]{1,64})?\/?|settings|account|people)$/;
+
 class Session {
   site = $state<Site | null>(null);
   me = $state<Me | null>(null);
@@ -32,10 +35,17 @@ class Session {
     const me = await call<Me>("GET", "/api/me");
     this.chats = new Chats();
     this.me = me;
-    this.site = { workspace: { name: me.workspace.name }, claimed: true, signed_in: true };
+    this.site = { ...this.site, workspace: { name: me.workspace.name }, claimed: true, signed_in: true };
     this.notice = "";
-    if (router.path === "/" || router.path === "/claim") go(this.#wanted || "/chat", { replace: true });
+    const start = me.permissions.includes("chat") && !me.held_back ? "/chat" : "/account";
+    if (start === "/account") go(start, { replace: true });
+    else if (["/", "/claim", "/join"].includes(router.path)) go(this.#wanted || start, { replace: true });
     this.#wanted = "";
+  }
+
+  /** What the person may do has changed: ask again. */
+  async refresh(): Promise<void> {
+    this.me = await call<Me>("GET", "/api/me");
   }
 
   async signOut(): Promise<void> {
@@ -59,7 +69,7 @@ class Session {
   }
 
   #leave(): void {
-    if (this.me && (router.path.startsWith("/chat") || router.path === "/settings")) this.#wanted = router.path;
+    if (this.me && INSIDE.test(router.path)) this.#wanted = router.path;
     this.chats?.stopAll();
     this.chats = null;
     this.me = null;

@@ -3,8 +3,8 @@
 The file outlives its processes, so a restart resets nothing; a reboot neither: times are kept on a clock of the file's
 own, which goes on from the last time seen and takes only its speed from the machine (CLOCK_BOOTTIME), so that a jump of
 the wall clock changes nothing. The lock is the kernel's and dies with its holder; who finds it held for long (a stopped
-process) refuses instead of waiting. Every number is written in one piece and a new row's arrival before its key, so a
-killed holder leaves nothing half written but a call that was half done, which charges too much and never too little.
+process) refuses instead of waiting. Every number is written in one piece, so what a killed holder leaves behind is at
+most a call that is half done, which charges too much and never too little.
 Slots are counted by worker, and those of a dead worker are not counted.
 
 Called by the gateway's workers, each with a store of its own: not from two threads.
@@ -14,7 +14,7 @@ import fcntl
 import mmap
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from freehold.admission import gcra, table
@@ -125,9 +125,7 @@ class SharedStore:
             place = rows.known_rate(change.key)
             if place is None:  # its row has run out and was given to another: there is nothing to correct
                 continue
-            arrival = gcra.settled(
-                rows.arrival(place), now, change.units, change.end, change.limit, change.period
-            )
+            arrival = gcra.settled(rows.arrival(place), now, change.units, change.end, change.limit, change.period)
             rows.put_rate(place, change.key, arrival)
         for slot in slots:
             place = rows.known_slot(slot.key)

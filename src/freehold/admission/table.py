@@ -7,7 +7,7 @@ row is ever emptied, so a search ends at the first that was never used.
     header   128        magic, boot id, salt; the file's time less CLOCK_BOOTTIME, and the last time seen
     workers  32 × 16    process id and its start time
     rates    rows × 24  key, arrival (µs)
-    slots    rows / 4 × 80   key, how many each worker holds
+    slots    rows / 16 × 80  key, how many each worker holds
 """
 
 import mmap
@@ -25,7 +25,7 @@ _WORKERS = 32
 _MAGIC = b"FHLIMIT2"
 _BOOT = struct.Struct("@8s16s")
 _NUMBER = struct.Struct("@q")  # native: written by one store, so a kill leaves the old or the new one
-_SALT_AT, _OFFSET_AT, _LAST_AT = 24, 32, 40
+_SALT_AT, _OFFSET_AT, _LAST_AT = 24, 40, 48
 _WORKER = struct.Struct("@QQ")
 _RATE = struct.Struct("@16sq")
 _SLOT = struct.Struct(f"@16s{_WORKERS}H")
@@ -33,12 +33,12 @@ _HELD = struct.Struct("@H")
 _WORKERS_AT = 128
 _RATES_AT = _WORKERS_AT + _WORKERS * _WORKER.size
 _NONE = bytes(16)
-_WORD = (1 << 64) - 1
+_WORD = (1 << 128) - 1
 
 
 def size_of(rows: int) -> int:
     """How long (bytes) a file of so many rates is."""
-    return _RATES_AT + rows * _RATE.size + rows // 4 * _SLOT.size
+    return _RATES_AT + rows * _RATE.size + rows // 16 * _SLOT.size
 
 
 class Table:
@@ -47,7 +47,7 @@ class Table:
     def __init__(self, mapped: mmap.mmap, rows: int) -> None:
         self._map = mapped
         self._rows = rows
-        self._slot_rows = rows // 4
+        self._slot_rows = rows // 16
         self._slots_at = _RATES_AT + rows * _RATE.size
         self._salt = 1
         self._worker = 0
@@ -56,15 +56,18 @@ class Table:
         """How far (µs) the file's time is ahead of `clock`, since boot. `wall` is what a new file or boot starts at."""
         mapped, boot = self._map, _boot_id()
         magic, found = _BOOT.unpack_from(mapped, 0)
-        if magic != _MAGIC:
+        if magic not in (_MAGIC, bytes(len(_MAGIC))):
             mapped[:] = bytes(len(mapped))
-            _NUMBER.pack_into(mapped, _SALT_AT, int.from_bytes(os.urandom(7), "little") << 1 | 1)
+        if magic != _MAGIC:
+            mapped[_SALT_AT:_OFFSET_AT] = os.urandom(_OFFSET_AT - _SALT_AT)
+        elif found != boot:  # nobody of before lives
+            mapped[_WORKERS_AT:_RATES_AT] = bytes(_RATES_AT - _WORKERS_AT)
+            mapped[self._slots_at :] = bytes(len(mapped) - self._slots_at)
         if magic != _MAGIC or found != boot:
-            self._clear_workers()
             last: int = _NUMBER.unpack_from(mapped, _LAST_AT)[0]
             _NUMBER.pack_into(mapped, _OFFSET_AT, max(wall, last) - clock)
             _BOOT.pack_into(mapped, 0, _MAGIC, boot)  # last, so that a half-made file is made again
-        self._salt = _NUMBER.unpack_from(mapped, _SALT_AT)[0]
+        self._salt = int.from_bytes(mapped[_SALT_AT:_OFFSET_AT], "little") | 1
         offset: int = _NUMBER.unpack_from(mapped, _OFFSET_AT)[0]
         return offset
 
@@ -99,17 +102,13 @@ class Table:
         pid, began = _WORKER.unpack_from(self._map, _WORKERS_AT + worker * _WORKER.size)
         return bool(pid) and _start_time(pid) == began
 
-    def _clear_workers(self) -> None:
-        for worker in range(_WORKERS):
-            self._clear_slots_of(worker)
-        self._map[_WORKERS_AT:_RATES_AT] = bytes(_RATES_AT - _WORKERS_AT)
-
     def _clear_slots_of(self, worker: int) -> None:
         first, step = self._slots_at + 16 + _HELD.size * worker, _SLOT.size
         with memoryview(self._map) as whole, whole[first::step] as low, whole[first + 1 :: step] as high:
-            if any(low) or any(high):
-                for row in range(self._slot_rows):
-                    _HELD.pack_into(self._map, first + row * step, 0)
+            some = low.tobytes().strip(b"\0") or high.tobytes().strip(b"\0")
+        if some:
+            for row in range(self._slot_rows):
+                _HELD.pack_into(self._map, first + row * step, 0)
 
     # --- rates
     def find_rate(self, key: bytes, now: int, given: Collection[int]) -> tuple[int, int]:
@@ -150,10 +149,10 @@ class Table:
         return arrival
 
     def put_rate(self, at: int, key: bytes, arrival: int) -> None:
-        """Write a row: first the number, so that a kill between the two never gives a key a fresh start."""
-        _NUMBER.pack_into(self._map, at + 16, arrival)
+        """Write a row: first the key, since the number that it finds there has run out and means nothing."""
         if self._map[at : at + 16] != key:
             self._map[at : at + 16] = key
+        _NUMBER.pack_into(self._map, at + 16, arrival)
 
     # --- slots
     def find_slot(self, key: bytes, given: Collection[int]) -> int:
@@ -210,7 +209,7 @@ class Table:
         _HELD.pack_into(self._map, mine, max(0, min(0xFFFF, held + change)))
 
     def _first(self, key: bytes, rows: int) -> int:
-        return ((int.from_bytes(key[4:12], "little") * self._salt & _WORD) >> 32) % rows
+        return ((int.from_bytes(key, "little") * self._salt & _WORD) >> 96) * rows >> 32
 
 
 def _boot_id() -> bytes:
@@ -218,7 +217,7 @@ def _boot_id() -> bytes:
 
 
 def _start_time(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot; None when there is no such process, or only what is left of it."""
+    """When a process began, in clock ticks since boot; None when it has ended, waited for or not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:

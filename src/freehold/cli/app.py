@@ -3,7 +3,7 @@
 import typer
 
 from freehold import __version__
-from freehold.cli import doctor, engine, instance, key, limit, model, up, workspace
+from freehold.cli import doctor, engine, group, instance, key, limit, model, service, up, user, workspace
 
 app = typer.Typer(
     name="freehold",
@@ -19,6 +19,9 @@ app.command("status")(instance.status)
 app.command("logs")(instance.logs)
 app.command("claim")(instance.claim)
 app.command("doctor")(doctor.doctor)
+app.add_typer(user.app, name="user")
+app.add_typer(group.app, name="group")
+app.add_typer(service.app, name="service")
 app.add_typer(key.app, name="key")
 app.add_typer(model.app, name="model")
 app.add_typer(engine.app, name="engine")

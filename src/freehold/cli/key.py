@@ -9,7 +9,7 @@ import typer
 
 from freehold.cli.output import AsJson, State, Workspace, people, show_json, show_table, spoken
 from freehold.cli.work import on_database
-from freehold.identity import keys
+from freehold.identity import keys, services
 from freehold.settings import load
 from freehold.storage.credentials import Credential
 
@@ -27,6 +27,9 @@ def create(
     source: Annotated[
         list[str] | None, typer.Option(help="An address or network it may come from. [default: any]")
     ] = None,
+    service: Annotated[
+        str | None, typer.Option(metavar="ID", help="The service account that it is for. [default: the workspace]")
+    ] = None,
     workspace_name: Workspace = None,
     state: State = None,
     as_json: AsJson = False,
@@ -39,11 +42,12 @@ def create(
             async with on_database(settings, workspace_name) as (database, workspace):
                 expires = time.time() + days * 86400 if days else None
                 key = settings.layout.secret("credentials")
+                owner = (await services.get(database, workspace.id, service)).id if service else None
                 return await keys.create_key(
                     database,
                     key,
                     workspace.id,
-                    None,
+                    owner,
                     name,
                     expires_at=expires,
                     scopes=scope or (),

@@ -110,13 +110,13 @@ class Console:
         gateways = [UnixClient(str(settings.layout.gateway_socket_of(worker))) for worker in workers]
         async with (
             Database(settings.database_url) as database,
-            Directory(database, settings.layout.secret("credentials")).running() as directory,
+            Directory(database, key := settings.layout.secret("credentials")).running() as directory,
         ):
             async with database.write() as connection:
                 await conversations.end_streams(connection, "The answer broke off: Freehold was restarted.")
-            sessions = Sessions(database, settings.layout.secret("credentials"), self._policy)
+            sessions = Sessions(database, key, self._policy)
             directory.on_change(sessions.forget)
-            premises = Premises(settings, database, directory, gateways, sessions)
+            premises = Premises(settings, database, directory, gateways, sessions, key)
             self._routes = [(Route(d.path, d.handler, methods=[d.method]), d) for d in routes(self._pages, premises)]
             self._open = [
                 route for route, d in self._routes if d.access in ("public", "signed") and d.path.startswith("/api/")

@@ -22,20 +22,16 @@ from freehold.storage.workspaces import Workspace
 
 @dataclass(frozen=True)
 class Premises:
-    """The open parts. `gateways`: one client for each of the gateway's workers."""
+    """The open parts. `gateways`: one client for each of the gateway's workers; `key`: the installation's."""
 
     settings: Settings
     database: Database
     directory: Directory
     gateways: list[UnixClient]
     sessions: Sessions
+    key: bytes
     doors: Doors = field(default_factory=Doors)
     steps: Steps = field(default_factory=Steps)
-
-    @property
-    def key(self) -> bytes:
-        """The installation's key, under which secrets are digested."""
-        return self.settings.layout.secret("credentials")
 
     async def visit(self, request: Request) -> Visit:
         """Who is asking. Raises Refused 401."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 import msgspec
+from sqlalchemy.exc import IntegrityError
 
 from freehold.identity import totp
 from freehold.identity.directory import secret_digest
@@ -44,10 +45,10 @@ class Factors:
         """A new secret, which counts once a code of it was given. Raises Refused 409 when an app is set up already."""
         secret = totp.new_secret()
         async with self._database.write() as connection:
-            present = await factors.get_totp(connection, user.id)
-            if present is not None and present.confirmed_at is not None:
-                raise Refused("An authenticator app is set up already.", status=409, code="totp_exists")
-            await factors.begin_totp(connection, user.id, self._sealer.seal(secret, user.id))
+            try:
+                await factors.begin_totp(connection, user.id, self._sealer.seal(secret, user.id))
+            except IntegrityError:
+                raise Refused("An authenticator app is set up already.", status=409, code="totp_exists") from None
         address = totp.address(secret, issuer, user.email or user.name)
         return Enrolment(totp.shown(secret), address, totp.drawn(address))
 

@@ -1,5 +1,7 @@
 """Groups of people, changed by administrators. A group that gives a role is changed only by those who may give it."""
 
+import contextlib
+
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -51,7 +53,8 @@ async def add(database: Database, workspace_id: str, group_id: str, user_id: str
         user = await users.of_workspace(connection, workspace_id, user_id)
         if user is None or user.role == "service":
             raise people.no_person()
-        await groups.add(connection, group.id, user.id)
+        with contextlib.suppress(IntegrityError):  # somebody else put them in at the same moment
+            await groups.add(connection, group.id, user.id)
 
 
 async def take_out(

@@ -64,7 +64,8 @@ def _is_common(password: str, known: Iterable[str]) -> bool:
     rest = password
     for word in {part for text in (*known, "freehold") for part in re.split(r"[\W_]+", text.lower()) if len(part) > 3}:
         rest = rest.replace(word, "")
-    return len(set(rest)) < _FEWEST_DISTINCT
+    nothing_else = rest != password and not _ENDS.sub("", rest)
+    return nothing_else or len(set(rest)) < _FEWEST_DISTINCT
 
 
 def _unit(text: str) -> str:

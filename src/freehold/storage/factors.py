@@ -37,7 +37,10 @@ _passkey = tuple(passkeys.c[name] for name in Passkey.__struct_fields__)
 
 
 async def begin_totp(connection: AsyncConnection, user_id: str, sealed: bytes) -> None:
-    """Remember a secret that is still to be confirmed, in place of an earlier unconfirmed one."""
+    """Remember a secret that is still to be confirmed, in place of an earlier unconfirmed one.
+
+    Raises IntegrityError when there is a confirmed one.
+    """
     await connection.execute(delete(totp).where(totp.c.user_id == user_id, totp.c.confirmed_at.is_(None)))
     await connection.execute(
         insert(totp).values(user_id=user_id, secret=sealed, last_step=0, created_at=time.time(), confirmed_at=None)

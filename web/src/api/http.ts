@@ -58,7 +58,7 @@ export async function send(method: string, path: string, body?: unknown, signal?
   }
   if (response.ok) return response;
   const refused = await refusal(response);
-  if (response.status === 401 && path !== "/api/sign-in" && path !== "/api/claim") signedOut();
+  if (response.status === 401 && !path.startsWith("/api/sign-in")) signedOut();
   throw refused;
 }
 

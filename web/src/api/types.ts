@@ -1,9 +1,21 @@
 // What the console's web API answers. The console's routes are the other half of this contract.
 
+/** Anything that a list shows. */
+export interface Named {
+  id: string;
+}
+
+/** A sign-in provider of the workspace. */
+export interface Provider {
+  name: string;
+  title: string;
+}
+
 export interface Site {
   workspace: { name: string };
   claimed: boolean;
   signed_in: boolean;
+  providers?: Provider[];
 }
 
 export interface Person {
@@ -16,6 +28,60 @@ export interface Person {
 export interface Me {
   user: Person;
   workspace: { id: string; name: string };
+  /** What the person's role may do. */
+  permissions: string[];
+  /** The role needs a second factor, and this session has none: only the account can be used. */
+  held_back: boolean;
+}
+
+export interface Passkey {
+  id: string;
+  name: string;
+  created_at: number;
+  last_used_at: number | null;
+}
+
+export interface Factors {
+  password: boolean;
+  totp: boolean;
+  recovery_codes_left: number;
+  passkeys: Passkey[];
+  demanded: boolean;
+}
+
+/** What an authenticator app is set up with. The picture is a path over a square of `size` units. */
+export interface Enrolment {
+  secret: string;
+  address: string;
+  picture: { size: number; path: string };
+}
+
+export interface BrowserSession {
+  id: string;
+  place: string;
+  methods: string[];
+  created_at: number;
+  last_used_at: number | null;
+  current: boolean;
+}
+
+export interface Member extends Person {
+  disabled: boolean;
+  effective_role: string;
+}
+
+export interface Invitation {
+  id: string;
+  email: string;
+  role: string;
+  expires_at: number;
+}
+
+export interface Group {
+  id: string;
+  name: string;
+  role: string | null;
+  members: string[];
 }
 
 export interface Assistant {
