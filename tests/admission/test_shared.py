@@ -161,7 +161,7 @@ async def test_a_full_table_refuses_until_rows_run_out(tmp_path: Path, clock: Cl
 
 
 async def _fill(store: Store, keys: int) -> None:
-    for number in range(keys):
+    for number in range(1, keys + 1):
         await store.take([rate(number.to_bytes(16, "big"), 1, 60, 1)], [], "l")
 
 

@@ -1,4 +1,4 @@
-"""The acceptance: a hundred rounds of ten times the limit, from four worker processes at once, admit exactly the limit."""
+"""A hundred rounds of ten times the limit, from four worker processes at once, admit exactly the limit."""
 
 import subprocess
 import sys

@@ -139,6 +139,15 @@ async def test_a_large_body_is_refused_and_the_connection_goes_on(server: Server
     writer.close()
 
 
+async def test_a_body_that_comes_in_one_piece_does_not_stop_the_connection(server: Server) -> None:
+    reader, writer = await asyncio.open_unix_connection(server.path)
+    for _ in range(4):
+        size = (64 << 10) + 1
+        writer.write(b"POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % size + b"z" * size)
+        assert b'"bytes": %d' % size in await asyncio.wait_for(reader.readuntil(b"}"), 10)
+    writer.close()
+
+
 async def test_an_early_answer_does_not_wait_for_the_body(server: Server) -> None:
     reader, writer = await asyncio.open_unix_connection(server.path)
     writer.write(b"POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 300000\r\n\r\n" + b"z" * 1000)

@@ -15,6 +15,7 @@ from tests.stack.conftest import Stack
 pytestmark = pytest.mark.stack
 
 DOMAIN = "acme.example"
+CHAT = "smollm2-135m-instruct-q4_1"
 
 
 async def ask(
@@ -59,7 +60,7 @@ def acme(stack: Stack) -> Iterator[dict[str, Any]]:
 
 def _answers(stack: Stack, key: str) -> bool:
     try:
-        body = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
+        body = {"model": CHAT, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
         status, _ = asyncio.run(
             ask(stack, "POST", "/v1/chat/completions", body, domain=DOMAIN, authorization=f"Bearer {key}")
         )
@@ -103,7 +104,7 @@ async def test_its_claim_is_good_under_its_own_name_only(stack: Stack, acme: dic
 async def test_its_limits_are_its_own(stack: Stack, acme: dict[str, Any]) -> None:
     stack.json("limit", "set", "key", "*", "--requests-per-minute", "5", "--workspace", "acme")
     own = f"Bearer {acme['key']}"
-    body = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+    body = {"model": CHAT, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
 
     async def chat(domain: str, credential: str) -> int:
         return (await ask(stack, "POST", "/v1/chat/completions", body, domain=domain, authorization=credential))[0]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from freehold.cli.output import AsJson, State, fail, people, show_json, show_table, size, spoken
-from freehold.cli.work import on_database
+from freehold.cli.work import on_database, origin
 from freehold.identity import accounts
 from freehold.protocol.errors import Refused
 from freehold.settings import load
@@ -117,8 +117,7 @@ def claim(state: State = None, as_json: AsJson = False) -> None:
                 return await accounts.create_claim(database, key, workspace.id, settings.console.claim_hours)
 
         secret = asyncio.run(work())
-        running = read_instance(settings.layout)
-        url = f"{running.url if running else f'https://localhost:{settings.edge.port}'}/claim#token={secret}"
+        url = f"{origin(settings, None)}/claim#token={secret}"
     if as_json:
         show_json({"claim_url": url})
     else:

@@ -4,19 +4,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
-from urllib.parse import urlsplit
 
 import typer
 
 from freehold.cli.output import AsJson, State, Workspace, people, show_json, show_table, spoken
-from freehold.cli.work import on_database
+from freehold.cli.work import on_database, origin
 from freehold.identity import accounts, invitations, roles
 from freehold.identity import people as persons
 from freehold.protocol.errors import Refused
 from freehold.settings import Settings, load
 from freehold.storage import credentials, groups, users, workspaces
 from freehold.storage.engine import Database
-from freehold.supervisor.instance import read_instance
 
 T = TypeVar("T")
 
@@ -76,8 +74,8 @@ def invite(
         claim, secret = await invitations.invite(
             database, key, workspace.id, email=email, role=role, actor=None, hours=settings.console.claim_hours
         )
-        origin = _origin(settings, workspace)
-        return {"id": claim.id, "email": claim.email, "url": f"{origin}{invitations.LINK}{secret}"}
+        url = f"{origin(settings, workspace.domain)}{invitations.LINK}{secret}"
+        return {"id": claim.id, "email": claim.email, "url": url}
 
     made = run(work, workspace_name, state, as_json)
     if as_json:
@@ -228,14 +226,6 @@ async def named(database: Database, workspace_id: str, name: str) -> users.User:
     if found is None or found.role == "service":
         raise Refused("There is no such person. 'freehold user list' shows who there is.", status=404)
     return found
-
-
-def _origin(settings: Settings, workspace: workspaces.Workspace) -> str:
-    """Where people of the workspace reach it: as it runs now, else as it would be started."""
-    running = read_instance(settings.layout)
-    address = urlsplit(running.url if running is not None else f"https://localhost:{settings.edge.port}")
-    host = workspace.domain or address.hostname
-    return f"https://{host}" if address.port in (None, 443) else f"https://{host}:{address.port}"
 
 
 def _day(at: float | None) -> str:

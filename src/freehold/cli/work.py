@@ -2,11 +2,13 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 from freehold.protocol.errors import Misconfigured, Problem, Refused
 from freehold.settings import Settings
 from freehold.storage import workspaces
 from freehold.storage.engine import Database
+from freehold.supervisor.instance import read_instance
 
 
 @contextlib.asynccontextmanager
@@ -33,3 +35,11 @@ async def on_database(
         if workspace is None:
             raise Refused("There is no workspace of that name. 'freehold workspace list' shows them.", status=404)
         yield database, workspace
+
+
+def origin(settings: Settings, domain: str | None) -> str:
+    """Where people of a workspace reach it (`domain` None: the first one): as it runs now, else as it would."""
+    running = read_instance(settings.layout)
+    address = urlsplit(running.url if running is not None else f"https://localhost:{settings.edge.port}")
+    host = domain or address.hostname
+    return f"https://{host}" if address.port in (None, 443) else f"https://{host}:{address.port}"

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.cli.output import AsJson, State, people, show_json, show_table, spoken
-from freehold.cli.work import on_database
+from freehold.cli.work import on_database, origin
 from freehold.edge import certificates, sites
 from freehold.edge.names import local_names, reachable
 from freehold.identity import accounts
@@ -56,8 +56,7 @@ def create(
                 return made, claim
 
         made, claim = asyncio.run(work())
-    port = "" if settings.edge.port == 443 else f":{settings.edge.port}"
-    claim_url = f"https://{domain}{port}/claim#token={claim}"
+    claim_url = f"{origin(settings, domain)}/claim#token={claim}"
     if as_json:
         show_json({"id": made.id, "name": made.name, "domain": domain, "claim_url": claim_url})
         return

@@ -148,8 +148,9 @@ class Call:
             self._transport.resume_reading()
 
     def complete(self) -> None:
-        """The request has arrived whole."""
+        """The request has arrived whole. What was held is let go: the rest came with what was read already."""
         self.arrived = True
+        self.drain()
         self._wake()
 
     def pause(self) -> None:
