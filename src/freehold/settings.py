@@ -247,6 +247,11 @@ class Layout:
         """What the local store of limits remembers; it outlives restarts."""
         return self.state / "limits"
 
+    @property
+    def changes_file(self) -> Path:
+        """The newest change of engines or workspaces, written by the gateway, watched by the supervisor."""
+        return self.run / "changes"
+
     def load_file(self, worker: int) -> Path:
         """How the lines before the runners are, written by each worker of the gateway once a second."""
         return self.run / f"load-{worker}.json"

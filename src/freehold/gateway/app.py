@@ -19,6 +19,7 @@ from freehold.gateway.engines import EngineBook
 from freehold.gateway.exchange import Exchanges
 from freehold.gateway.limits import LimitBook
 from freehold.gateway.load import publishing
+from freehold.gateway.notice import Notice
 from freehold.gateway.responses import Responses
 from freehold.gateway.routes import Routes, fail
 from freehold.identity.directory import Directory
@@ -43,6 +44,10 @@ async def gateway(settings: Settings, worker: int = 0) -> AsyncIterator[None]:
     ):
         for book in (engines, limits):
             directory.on_change(book.note)
+        if worker == 0:
+            notice = Notice(layout.changes_file)
+            notice.begin(directory.seq)
+            directory.on_change(notice.note)
         queue = AdmissionQueue(
             pools,
             Bounds(bounds.max_waiting, bounds.max_waiting_bytes, bounds.max_waiting_of_one),

@@ -62,6 +62,11 @@ class Directory:
         self._tokens: Tokens | None = None
         self.places = Places()
 
+    @property
+    def seq(self) -> int:
+        """The newest change of the feed that was taken in."""
+        return self._seq
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Directory"]:
         """Follow the change feed while the block runs; write down last uses at its end."""

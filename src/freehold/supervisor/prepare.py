@@ -23,7 +23,7 @@ from freehold.storage.engine import Database
 from freehold.storage.migrate import migrate
 from freehold.supervisor.fetching import install
 from freehold.supervisor.memory import total_memory
-from freehold.supervisor.progress import Failed, Prepared, ProblemText, Progress, Step, Tell, encode
+from freehold.supervisor.progress import Failed, Prepared, ProblemText, Progress, Served, Step, Tell, encode
 
 DEFAULT_WORKSPACE = "Home"
 _DESCRIPTIONS = {
@@ -46,23 +46,23 @@ async def prepare(settings: Settings, tell: Tell) -> Prepared:
         claim = await _claim(settings, database, workspace.id) if unclaimed else None
         await _engines(settings, database, store, workspace.id, tell)
         async with database.read() as connection:
+            seq = await changes.latest(connection)
             listed = await engines.everywhere(connection)
             tenants = await workspaces.everything(connection)
     for model in _models(listed, store):
         tell(Step("verify", model.name))
         await store.verify(model)
     tell(Step("certificate"))
-    own = prepare_edge(settings, tenants)
-    return Prepared(claim, str(certificates.ca_file(settings.layout)) if own else None, prepare_relay(settings, listed))
+    return _prepared(settings, listed, tenants, seq, claim)
 
 
 async def refresh(settings: Settings, tell: Tell) -> Prepared:
     """Only what time or an engine's change can ask for: certificate, edge, relay. Raises Misconfigured."""
     async with Database(settings.database_url) as database, database.read() as connection:
+        seq = await changes.latest(connection)
         listed = await engines.everywhere(connection)
         tenants = await workspaces.everything(connection)
-    own = prepare_edge(settings, tenants)
-    return Prepared(None, str(certificates.ca_file(settings.layout)) if own else None, prepare_relay(settings, listed))
+    return _prepared(settings, listed, tenants, seq)
 
 
 def prepare_edge(settings: Settings, tenants: Sequence[workspaces.Workspace]) -> bool:
@@ -97,6 +97,23 @@ def prepare_relay(settings: Settings, listed: list[engines.Engine]) -> bool:
     if relay.write(layout, declared) and declared:
         process.validate(layout.edge / relay.BOOTSTRAP)
     return bool(declared)
+
+
+def _prepared(
+    settings: Settings,
+    listed: list[engines.Engine],
+    tenants: Sequence[workspaces.Workspace],
+    seq: int,
+    claim: str | None = None,
+) -> Prepared:
+    own = prepare_edge(settings, tenants)
+    return Prepared(
+        claim,
+        str(certificates.ca_file(settings.layout)) if own else None,
+        prepare_relay(settings, listed),
+        tuple(Served(e.workspace_id, e.name, e.kind, e.model, e.url) for e in listed),
+        seq,
+    )
 
 
 async def _claim(settings: Settings, database: Database, workspace_id: str) -> str:

@@ -4,6 +4,7 @@ The command line renders these steps as a live display, as plain lines, or not a
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
@@ -33,12 +34,27 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     ready_seconds: float
 
 
+class Served(msgspec.Struct, frozen=True):
+    """An engine as its workspace's box needs to know it."""
+
+    workspace_id: str
+    name: str
+    kind: Literal["llamacpp", "embedder", "openai"]
+    model: str
+    url: str | None
+
+
 class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
-    """Everything is in place. `claim` is the secret of a fresh claim while nobody owns the workspace."""
+    """Everything is in place. `claim` is the secret of a fresh claim while nobody owns the workspace.
+
+    `engines` are those of all workspaces as of the change `seq`; `relay` tells whether one of them is outside.
+    """
 
     claim: str | None
     ca_file: str | None
     relay: bool
+    engines: tuple[Served, ...]
+    seq: int
 
 
 class ProblemText(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,9 +26,9 @@ from freehold.protocol.http import PeerGone, UnixClient
 from freehold.protocol.seal import Probe, SealReport
 from freehold.runner import config as box
 from freehold.settings import Settings
-from freehold.storage.engines import Engine
 from freehold.supervisor.children import python_command
 from freehold.supervisor.memory import total_memory
+from freehold.supervisor.progress import Served
 
 _POLL_SECONDS = 1.0
 _HUNG_AFTER = 5
@@ -67,7 +67,7 @@ class _Place:
     """A workspace's place: the engines it should have, the runner that has them."""
 
     workspace_id: str
-    engines: tuple[Engine, ...]
+    engines: tuple[Served, ...]
     runner: Runner | None = None
     restarts: int = 0
     starts: int = 0
@@ -90,12 +90,12 @@ class Runners:
         """The runners with how often each place was restarted."""
         return [(place.runner, place.restarts) for place in self._places.values() if place.runner is not None]
 
-    async def apply(self, engines: list[Engine]) -> None:
+    async def apply(self, engines: Sequence[Served]) -> None:
         """These engines are to be served, grouped by workspace. Starts and replaces what differs.
 
         Raises Misconfigured when a box cannot be started or does not become ready.
         """
-        wanted: dict[str, list[Engine]] = {}
+        wanted: dict[str, list[Served]] = {}
         for engine in engines:
             wanted.setdefault(engine.workspace_id, []).append(engine)
         for workspace_id in set(self._places) - set(wanted):
@@ -269,7 +269,7 @@ class Runners:
         local = [e for e in place.engines if e.kind == "llamacpp"]
         return spec, self._settings.runner.slots if local else 16
 
-    def _engine_config(self, engine: Engine, number: int, seen: Seen) -> box.EngineConfig:
+    def _engine_config(self, engine: Served, number: int, seen: Seen) -> box.EngineConfig:
         runner = self._settings.runner
         if engine.kind == "openai":
             relay = seen(self._settings.layout.egress / engine.workspace_id, "/run/egress")

@@ -14,11 +14,9 @@ from pathlib import Path
 from freehold.console import STATIC
 from freehold.isolation.driver import open_driver
 from freehold.models.store import ModelStore
-from freehold.protocol.errors import Misconfigured, Problem, Unavailable
+from freehold.protocol.errors import Misconfigured, Problem
 from freehold.protocol.http import PeerGone, UnixClient
 from freehold.settings import Settings, dump
-from freehold.storage import changes, engines
-from freehold.storage.engine import Database
 from freehold.supervisor import control
 from freehold.supervisor.children import Child, python_command
 from freehold.supervisor.edges import Edges, public_url
@@ -31,6 +29,7 @@ from freehold.supervisor.runners import Runners
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.3
 _HOUR = 3600.0
+_AGAIN_SECONDS = 30.0
 
 
 async def supervise(settings: Settings, tell: Tell, stop: asyncio.Event) -> None:
@@ -55,7 +54,6 @@ async def supervise(settings: Settings, tell: Tell, stop: asyncio.Event) -> None
                 Notice("the 'process' driver does not seal the model: it can reach the network. For development only.")
             )
         prepared = await prepare_apart(settings, "start", tell)
-        database = await stack.enter_async_context(Database(settings.database_url))
         edges, runners = Edges(settings), Runners(settings, driver, ModelStore(layout.models))
         gateways = [_gateway(settings, worker) for worker in range(settings.gateway.workers)]
         console = _console(settings)
@@ -65,16 +63,13 @@ async def supervise(settings: Settings, tell: Tell, stop: asyncio.Event) -> None
         stack.push_async_callback(runners.stop)
 
         tell(Step("runner"))
-        async with database.read() as connection:
-            seq = await changes.latest(connection)
-            wanted = await engines.everywhere(connection)
         await edges.refresh(relay=prepared.relay)
         async with _one_reason(), asyncio.TaskGroup() as group:
             for work in (
                 edges.start(),
                 *(gateway.start(_START_SECONDS) for gateway in gateways),
                 console.start(_START_SECONDS),
-                runners.apply(wanted),
+                runners.apply(prepared.engines),
             ):
                 group.create_task(work)
 
@@ -89,8 +84,8 @@ async def supervise(settings: Settings, tell: Tell, stop: asyncio.Event) -> None
         write_instance(layout, Instance(report.pid, url, prepared.ca_file, settings.runner.driver, time.time()))
         claim_url = f"{url}/claim#token={prepared.claim}" if prepared.claim else None
         tell(Ready(url, claim_url, prepared.ca_file, str(settings.state), round(time.monotonic() - began, 2)))
-        follow = _Follower(settings, database, seq, edges, runners)
-        async with _kept(runners.watch(), follow.changes(), follow.clock()):
+        follower = _Follower(settings, prepared.seq, edges, runners)
+        async with _kept(runners.watch(), follower.follow()):
             await stop.wait()
 
 
@@ -120,46 +115,41 @@ def _python_child(settings: Settings, name: str, command: list[str], socket: Pat
 
 
 class _Follower:
-    """Brings certificate, relay and runners up to date: when the engines change, and every hour."""
+    """Brings certificate, edge, relay and runners up to date: when something was changed, and every hour."""
 
-    def __init__(self, settings: Settings, database: Database, seq: int, edges: Edges, runners: Runners) -> None:
+    def __init__(self, settings: Settings, seq: int, edges: Edges, runners: Runners) -> None:
         self._settings = settings
-        self._database = database
         self._seq = seq
         self._edges = edges
         self._runners = runners
 
-    async def changes(self) -> None:
-        """Follow the change feed, for ever."""
+    async def follow(self) -> None:
+        """Refresh when the gateway notes a change, else every hour, sooner after a failure; for ever."""
+        due = time.monotonic() + _HOUR
         while True:
             await asyncio.sleep(_POLL_SECONDS)
-            with contextlib.suppress(Unavailable):
-                async with self._database.read() as connection:
-                    news = await changes.since(connection, self._seq)
-                    wanted = await engines.everywhere(connection) if news else []
-                if any(change.topic in ("engine", "workspace") for change in news):
-                    await self._refresh()
-                    await self._apply(wanted)
-                self._seq = news[-1].seq if news else self._seq
+            newest = self._newest()
+            if newest > self._seq or time.monotonic() >= due:
+                done = await self._refresh()
+                due = time.monotonic() + (_HOUR if done else _AGAIN_SECONDS)
+                self._seq = max(self._seq, newest)
 
-    async def clock(self) -> None:
-        """Look after the certificate every hour, for ever."""
-        while True:
-            await asyncio.sleep(_HOUR)
-            await self._refresh()
+    def _newest(self) -> int:
+        try:
+            return int(self._settings.layout.changes_file.read_text())
+        except (OSError, ValueError):  # the gateway is not there yet
+            return 0
 
-    async def _refresh(self) -> None:
+    async def _refresh(self) -> bool:
         try:
             prepared = await prepare_apart(self._settings, "refresh", lambda _: None)
+            self._seq = max(self._seq, prepared.seq)
             await self._edges.refresh(relay=prepared.relay)
+            await self._runners.apply(prepared.engines)
         except Misconfigured as error:
             self._note(error)
-
-    async def _apply(self, wanted: list[engines.Engine]) -> None:
-        try:
-            await self._runners.apply(wanted)
-        except Misconfigured as error:
-            self._note(error)
+            return False
+        return True
 
     def _note(self, error: Misconfigured) -> None:
         with (self._settings.layout.logs / "supervisor.log").open("a") as log:
