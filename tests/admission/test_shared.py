@@ -97,7 +97,7 @@ _BUSY = """
         with SharedStore(Path(path), rows=256) as store:
             while True:
                 number = chance.randrange(8)
-                key = bytes([number]) * 16
+                key = bytes([number + 1]) * 16  # never the key of a row that was never used
                 taken = await store.take([Rate(key, 400, 86400e6, 1)], [Slot(key, 3)], "l")
                 sys.stdout.buffer.write(bytes([number if taken.refused is None else 255]))
                 sys.stdout.buffer.flush()
@@ -127,7 +127,7 @@ async def test_workers_killed_at_any_point_wedge_nothing_and_pass_no_limit(tmp_p
                     if number != 255:  # else the worker was refused, and lives
                         seen[number] += 1
         for number in range(8):
-            key = bytes([number]) * 16
+            key = bytes([number + 1]) * 16
             for lease in range(3):
                 assert (await store.take([], [Slot(key, 3)], f"{lease}")).refused is None
             while (await store.take([rate(key, limit, 86400, 1)], [], "l")).refused is None:

@@ -1,7 +1,8 @@
 """The seam between the limiter and what remembers: `memory` (one process), `shared` (one machine), `valkey` (replicas).
 
 One call takes everything or nothing, atomically over all who use the store. Keys are 16 bytes that say nothing of whom
-they belong to; the keys of one call differ, and their first four bytes are those of their workspace.
+they belong to and are never all zeros (that is a row without one); the keys of one call differ, and their first four
+bytes are those of their workspace.
 """
 
 from collections.abc import Awaitable, Sequence
