@@ -7,12 +7,13 @@ import socket
 import ssl
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from freehold.edge import certificates, config, process
 from freehold.edge.names import Names
+from freehold.edge.sites import site
 from freehold.settings import Edge, Layout
 from tests.edge.recorder import Recorder
 
@@ -60,13 +61,11 @@ def parse(raw: bytes) -> Reply:
 
 
 @dataclass
-class Door:
+class Entrance:
     """An edge that runs."""
 
     edge: Edge
     layout: Layout
-    gateway: Recorder
-    console: Recorder
     envoy: subprocess.Popen[bytes]
 
     @property
@@ -113,13 +112,21 @@ class Door:
         head = [f"{method} {target} HTTP/1.1", f"host: {host or self.host}", *length, *rows, "connection: close"]
         return self.send("\r\n".join([*head, "", ""]).encode("latin-1") + body, whole=whole)
 
-    def seen(self) -> int:
-        """How many requests the upstreams got."""
-        return len(self.gateway.requests) + len(self.console.requests)
-
     def log(self) -> str:
         """The access log as far as it is written."""
         return (self.layout.logs / config.ACCESS_LOG).read_text()
+
+
+@dataclass
+class Door(Entrance):
+    """An edge in front of recording upstreams."""
+
+    gateway: Recorder
+    console: Recorder
+
+    def seen(self) -> int:
+        """How many requests the upstreams got."""
+        return len(self.gateway.requests) + len(self.console.requests)
 
 
 def read(connection: ssl.SSLSocket, *, whole: bool = True, head: bool = False) -> Reply:
@@ -147,25 +154,34 @@ def complete(raw: bytes, head: bool = False) -> bool:
 
 
 @contextlib.contextmanager
-def opened(edge: Edge) -> Iterator[Door]:
-    """Start upstreams and Envoy; stop both at the end."""
+def opened(edge: Edge, tenants: Sequence[str] = ()) -> Iterator[Door]:
+    """Start upstreams and Envoy; stop both at the end. `tenants`: domains of workspaces with own certificates."""
     state = Path(tempfile.mkdtemp(prefix="fh-edge-"))
     layout = Layout(state)
     layout.create()
-    names = NAMES
-    config.write(edge, layout, names, certificates.ensure(edge, layout, names))
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, state, ignore_errors=True)
         gateway = stack.enter_context(Recorder().listening(layout.gateway_socket))
         console = stack.enter_context(Recorder().listening(layout.console_socket))
-        log = stack.enter_context((layout.logs / "envoy.log").open("wb"))
+        envoy = stack.enter_context(started(edge, layout, tenants))
+        yield Door(edge, layout, envoy, gateway, console)
+
+
+@contextlib.contextmanager
+def started(edge: Edge, layout: Layout, tenants: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    """Envoy, configured and ready; killed at the end."""
+    sites = [site(edge, layout, f"ws_{number}", domain) for number, domain in enumerate(tenants)]
+    config.write(edge, layout, NAMES, certificates.ensure(edge, layout, NAMES), sites)
+    with (layout.logs / "envoy.log").open("wb") as log:
         envoy = subprocess.Popen(process.command(layout.edge / config.BOOTSTRAP), stderr=log, stdin=subprocess.DEVNULL)
-        stack.callback(_end, envoy)
+    try:
         try:
             asyncio.run(process.ready(layout.envoy_admin_socket))
         except TimeoutError:
             raise AssertionError((layout.logs / "envoy.log").read_text()) from None
-        yield Door(edge, layout, gateway, console, envoy)
+        yield envoy
+    finally:
+        _end(envoy)
 
 
 def _end(envoy: subprocess.Popen[bytes]) -> None:

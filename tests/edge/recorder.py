@@ -43,12 +43,13 @@ OK = (
 
 
 class Recorder:
-    """The upstream. `scripts` maps a path to who answers it; everything else gets `OK`."""
+    """The upstream. `scripts` maps a path to who answers it; `otherwise` answers the rest, without it they get `OK`."""
 
     def __init__(self) -> None:
         self.requests: list[Recorded] = []
         self.garbage: list[bytes] = []
         self.scripts: dict[str, Script] = {}
+        self.otherwise: Script | None = None
         self.closed = threading.Event()
         self._connections = 0
         self._changed = threading.Condition()
@@ -74,6 +75,7 @@ class Recorder:
             self.requests.clear()
             self.garbage.clear()
         self.scripts.clear()
+        self.otherwise = None
         self.closed.clear()
 
     def wait(self, count: int, timeout: float = 5.0) -> list[Recorded]:
@@ -105,7 +107,7 @@ class Recorder:
                 with self._changed:
                     self.requests.append(request)
                     self._changed.notify_all()
-                script = self.scripts.get(request.target.partition("?")[0])
+                script = self.scripts.get(request.target.partition("?")[0], self.otherwise)
                 if script is not None:
                     await script(request, reader, writer)
                 else:

@@ -1,10 +1,17 @@
 """Host and path: exact names only, and one reading of a path everywhere (BAR-5)."""
 
 import itertools
-from urllib.parse import unquote
+import posixpath
+import re
+from urllib.parse import unquote, urlsplit
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from starlette.requests import Request
 
+from freehold.edge.routes import NORMAL_PATH
+from freehold.gateway.call import Call
 from tests.edge.door import Door
 
 BAD_HOSTS = (
@@ -18,8 +25,8 @@ BAD_HOSTS = (
 )  # fmt: skip
 
 
-def _hostile() -> list[str]:
-    """Paths that somebody reads in another way than somebody else."""
+def hostile() -> list[str]:
+    """Paths that somebody reads in another way than somebody else. The attacks in HTTP/2 send them too."""
     dots = ["..", ".", "%2e%2e", "%2E%2E", ".%2e", "%2e.", "%2e", "%252e%252e", "..;", "..;x=1", "..%00", "..%0d%0a",
             "%c0%ae%c0%ae", "%uff0e%uff0e", "..%ff", ". .", "..%20", "..%09", "..."]  # fmt: skip
     slashes = ["//", "///", "%2f", "%2F", "%252f", "\\", "%5c", "%5C", "%255c", "/\\", "\\/", "%c0%af", "%u2215"]
@@ -109,12 +116,42 @@ def test_absolute_form_does_not_choose_the_host(door: Door) -> None:
 
 
 def test_a_hostile_path_reaches_nobody(door: Door) -> None:
-    vectors = _hostile()
+    vectors = hostile()
     assert len(vectors) >= 200
     for target in vectors:
         reply = door.ask("GET", target)
         assert reply.status in (400, 404), (target, reply.status, door.gateway.requests, door.console.requests)
         assert door.seen() == 0, target
+
+
+_PIECES = st.sampled_from(
+    ["/", ".", "..", "v1", "models", "api", ";", "%2e", "%2F", "\\", "//", "?", "#", "a", "~", ":", "@", "+", ",", "=",
+     "-", "_", "%", "%25", " ", "&", "$", "'", "(", "*", "!",
+     "\t", "\x00", "\x7f", "é", "[", "|", "^", "...", ".a", "a."]
+)  # fmt: skip
+
+
+_TARGETS = st.lists(_PIECES, max_size=9).map(lambda pieces: "/" + "".join(pieces))
+
+
+@given(st.one_of(_TARGETS, st.from_regex(NORMAL_PATH, fullmatch=True)))
+@example("/v1/..a/b")
+@example("/v1/models?x=%2e%2e/&y=//")
+def test_what_is_in_normal_form_is_read_alike_by_all(target: str) -> None:
+    """The edge decides on the raw path. Whatever it takes, our two routers and the standard library read the same."""
+    if not re.fullmatch(NORMAL_PATH, target):
+        return
+    path, _, query = target.partition("?")
+    call = Call.__new__(Call)
+    call.target = target.encode()
+    scope = {
+        "type": "http", "path": unquote(path), "raw_path": path.encode(), "query_string": query.encode(),
+        "scheme": "https", "headers": [(b"host", b"localhost")], "server": ("localhost", 443), "root_path": "",
+    }  # fmt: skip
+    assert call.path == Request(scope).url.path == urlsplit(target).path == unquote(path) == path
+    kept = path.rstrip("/") or "/"
+    assert posixpath.normpath(path) == kept
+    assert (path.startswith("/v1/"), path == "/healthz") == (call.path.startswith("/v1/"), call.path == "/healthz")
 
 
 def test_what_was_decided_on_is_what_arrives(door: Door) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 LENIENT = frozenset(
     {
-        "folded line", "bare CR in a value", "spaces in the request line", "tail of a chunk size", "zeros before a number",
+        "folded line", "bare CR in a value", "spaces in the request line", "tail of a chunk size", "zeros before a chunk size",
         "bare LF, and empty lines before a request", "trailers about framing",
     }
 )  # fmt: skip
@@ -105,8 +105,7 @@ def _body(fields: list[tuple[bytes, bytes]], rest: bytes, lenient: frozenset[str
         return _chunks(rest, lenient)
     if not lengths:
         return b"", rest
-    digits = rb"0*[0-9]{1,18}" if "zeros before a number" in lenient else rb"[0-9]{1,18}"
-    if len(lengths) != 1 or not re.fullmatch(digits, lengths[0]) or len(rest) < int(lengths[0]):
+    if len(lengths) != 1 or not re.fullmatch(rb"[0-9]{1,18}", lengths[0]) or len(rest) < int(lengths[0]):
         raise _Unclear
     return rest[: int(lengths[0])], rest[int(lengths[0]) :]
 
@@ -116,7 +115,7 @@ def _chunks(rest: bytes, lenient: frozenset[str]) -> tuple[bytes, bytes]:
     size_line = _TAILED_SIZE if "tail of a chunk size" in lenient else _SIZE
     while True:
         line, end, rest = rest.partition(b"\r\n")
-        if "zeros before a number" in lenient:
+        if "zeros before a chunk size" in lenient:
             line = re.sub(rb"^0+(?=[0-9A-Fa-f])", b"", line)
         match = size_line.fullmatch(line)
         if match is None or not end:

@@ -1,9 +1,9 @@
 """Which request goes where: hosts, paths and methods, and who answers what is not allowed. A file that Envoy watches.
 
 Every route stands behind the same refusals, in order: a path that is not in normal form, a method override, a content
-encoding, a declared length beyond the limit. Only then come the declared prefixes with their methods. A path must
-be its own normal form (no dot segments, doubled slashes, escapes, backslashes, parameters): nothing is rewritten, so
-what was decided on is what our processes see (BAR-5).
+encoding, a declared length that is odd or beyond the limit. Only then come the declared prefixes with their methods. A
+path must be its own normal form (no dot segments, doubled slashes, escapes, backslashes, parameters): nothing is
+rewritten, so what was decided on is what our processes see (BAR-5).
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,8 @@ METHODS = {
 """The methods of each route, by the route's name."""
 
 _MAX_LENGTH = (1 << 63) - 1
+_PLAIN_LENGTH = "(?:0|[1-9][0-9]{0,17})?"
+"""No zeros before it: parsers differ in how many they bear. Empty stands for none."""
 
 
 def gateway_cluster(worker: int) -> str:
@@ -65,6 +67,8 @@ def route_configuration(edge: Edge, names: Names, sites: Mapping[str, int] | Non
 
 def _routes(edge: Edge, gateway: str) -> list[Message]:
     normal = {"safe_regex": {"regex": NORMAL_PATH}}
+    plain = {"string_match": {"safe_regex": {"regex": _PLAIN_LENGTH}}}
+    odd_length = {**plain, "invert_match": True, "treat_missing_header_as_empty": True}
     too_long = {"range_match": {"start": edge.max_body_bytes + 1, "end": _MAX_LENGTH}}
     return [
         _refuse("refused_method", 405, connect_matcher={}),
@@ -77,6 +81,7 @@ def _routes(edge: Edge, gateway: str) -> list[Message]:
         ),
         _refuse("refused_encoding", 415, prefix="/", headers=[{"name": "content-encoding", "present_match": True}]),
         _refuse("refused_length", 413, prefix="/", headers=[{"name": "content-length", **too_long}]),
+        _refuse("refused_length", 400, prefix="/", headers=[{"name": "content-length", **odd_length}]),
         *_area("gateway", gateway, prefix="/v1/"),
         *_area("health", gateway, path="/healthz"),
         *_area("console", "console", prefix="/"),

@@ -217,15 +217,19 @@ class _Channel(asyncio.Protocol):
         self._gone = True
         self._wake()
 
-    # --- httptools callbacks
+    # --- httptools callbacks; a second answer in the same read was not asked for, and nothing of it may touch the first
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        if not self._complete:
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        self.status = self._parser.get_status_code()
-        self._head_done = True
+        if not self._complete:
+            self.status = self._parser.get_status_code()
+            self._head_done = True
 
     def on_body(self, body: bytes) -> None:
+        if self._complete:
+            return
         self._chunks.append(body)
         self._buffered += len(body)
         if self._buffered > self._HIGH_WATER and not self._paused and self._transport is not None:
@@ -233,5 +237,5 @@ class _Channel(asyncio.Protocol):
             self._transport.pause_reading()
 
     def on_message_complete(self) -> None:
+        self._keep_alive = self._parser.should_keep_alive() and not self._complete  # llhttp knows it here only
         self._complete = True
-        self._keep_alive = self._parser.should_keep_alive()  # llhttp knows it here only
