@@ -97,6 +97,15 @@ class Limits(_Closed):
 
 
 @dataclass(frozen=True)
+class Audit(_Closed):
+    """The tamper-evident log. `copies`: where a second copy of it goes, a folder or a URL each (docs/audit.md).
+    `keep_days`: how long entries stay before `freehold audit prune` may take them; 0: for ever."""
+
+    copies: tuple[str, ...] = ()
+    keep_days: Count = 0
+
+
+@dataclass(frozen=True)
 class Console(_Closed):
     """The web interface and admin API."""
 
@@ -133,6 +142,7 @@ class Settings(_Closed):
     edge: Edge = field(default_factory=Edge)
     gateway: Gateway = field(default_factory=Gateway)
     limits: Limits = field(default_factory=Limits)
+    audit: Audit = field(default_factory=Audit)
     console: Console = field(default_factory=Console)
     runner: Runner = field(default_factory=Runner)
     models: Models = field(default_factory=Models)
@@ -233,6 +243,11 @@ class Layout:
         return self.run / "egress"
 
     @property
+    def identity_relay(self) -> Path:
+        """Where the console finds the egress relay's way to sign-in providers. No box contains its folder."""
+        return self.egress / "identity" / "relay.sock"
+
+    @property
     def runners(self) -> Path:
         """One folder a runner, with its socket."""
         return self.run / "runners"
@@ -243,13 +258,18 @@ class Layout:
         return self.run / "pools.json"
 
     @property
+    def audit(self) -> Path:
+        """The tamper-evident log: tiles, journal, checkpoint."""
+        return self.state / "audit"
+
+    @property
     def limits_file(self) -> Path:
         """What the local store of limits remembers; it outlives restarts."""
         return self.state / "limits"
 
     @property
     def changes_file(self) -> Path:
-        """The newest change of engines or workspaces, written by the gateway, watched by the supervisor."""
+        """The newest change of engines, workspaces or providers, written by the gateway, watched by the supervisor."""
         return self.run / "changes"
 
     def load_file(self, worker: int) -> Path:
@@ -270,6 +290,7 @@ class Layout:
             self.certificates,
             self.models,
             self.logs,
+            self.audit,
             self.edge,
             self.run,
             self.egress,
@@ -377,6 +398,7 @@ def _gather(file: Path, options: dict[str, Any]) -> Settings:
         edge: Edge = Edge()
         gateway: Gateway = Gateway()
         limits: Limits = Limits()
+        audit: Audit = Audit()
         console: Console = Console()
         runner: Runner = Runner()
         models: Models = Models()

@@ -24,9 +24,11 @@ class NaiveStore:
             seconds = over * Fraction(rate.period) / rate.limit / MICROSECONDS
             waits.append(float("inf") if rate.cost > rate.limit else max(0.0, float(seconds)))
         if any(waits):
+            self._bound(rates, now)
             return Taken(waits.index(max(waits)), max(waits), self._left(rates, now))
         for index, slot in enumerate(slots):
             if len(self._holders.get(slot.key, [])) >= slot.limit:
+                self._bound(rates, now)
                 return Taken(len(rates) + index, 0.0, self._left(rates, now))
         ends: list[int] = []
         for rate in rates:
@@ -48,6 +50,13 @@ class NaiveStore:
             self._levels[change.key] = (max(Fraction(0), self._level(change, now) + units), now)
         for slot in slots:
             self._holders[slot.key].remove(lease)
+
+    def _bound(self, rates: Sequence[Rate], now: Fraction) -> None:
+        """What is over two limits is forgotten by a refusal."""
+        for rate in rates:
+            level, then = self._levels.get(rate.key, (Fraction(0), now))
+            if level - (now - then) * rate.limit / Fraction(rate.period) > 2 * rate.limit:
+                self._levels[rate.key] = (Fraction(2 * rate.limit), now)
 
     def _level(self, of: Rate | Change, now: Fraction) -> Fraction:
         level, then = self._levels.get(of.key, (Fraction(0), now))

@@ -27,10 +27,11 @@ PUBLIC = {
     "/", "/claim", "/join", "/chat", "/chat/{conversation}", "/settings", "/account", "/people",
     "/api/site", "/api/claim", "/api/join", "/api/join/look",
     "/api/sign-in", "/api/sign-in/code", "/api/sign-in/passkey", "/api/sign-in/passkey/options",
+    "/sign-in/with/{provider}", "/sign-in/back/{provider}",
 }  # fmt: skip
 """What answers without a session: the reviewed list."""
 
-SIGNED: set[str] = set()
+SIGNED = {"/scim/{path:path}", "/sign-out/from/{provider}"}
 """What proves itself by what is sent: the reviewed list."""
 
 B64 = "AAAAAAAAAAAAAAAAAAAAAAAA"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from freehold.edge import config, relay
 from freehold.edge.certificates import Certificate
+from freehold.edge.identity import SignIn
 from freehold.edge.names import Names
 from freehold.edge.sites import Site
 from freehold.settings import Edge, Layout, Tls
@@ -40,6 +41,20 @@ ENGINES = {
     "ws_beta": (),
 }
 
+PROVIDERS = (
+    SignIn(
+        "staff",
+        (
+            ("GET", "https://login.example.com/realms/staff/.well-known/openid-configuration"),
+            ("GET", "https://keys.example.com/staff/keys?p=policy"),
+            ("POST", "https://login.example.com/realms/staff/token"),
+            ("GET", "https://login.example.com/realms/staff/userinfo"),
+        ),
+    ),
+    SignIn("own", (("GET", "https://192.0.2.30/keys"), ("POST", "https://192.0.2.30/token")), "PEM of the own CA"),
+    SignIn("dev", (("GET", "http://127.0.0.1:9000/keys"),)),
+)
+
 
 def rendered() -> dict[str, str]:
     """Golden file name → what the code renders now."""
@@ -47,7 +62,7 @@ def rendered() -> dict[str, str]:
     return {
         **{f"modern-{n}": t for n, t in config.render(MODERN, LAYOUT, NAMES, CERTIFICATE, [ACME]).items()},
         **{f"intermediate-{n}": t for n, t in config.render(INTERMEDIATE, LAYOUT, Names(), CERTIFICATE).items()},
-        **relay.render(LAYOUT, ENGINES, keys, Path("/etc/ssl/certs/ca-certificates.crt")),
+        **relay.render(LAYOUT, ENGINES, keys, Path("/etc/ssl/certs/ca-certificates.crt"), PROVIDERS),
     }
 
 

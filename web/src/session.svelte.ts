@@ -1,7 +1,7 @@
 // Who is here: the site, the person, and what belongs to the person. Gone as a whole when the session ends.
 
 import { call, explain, whenSignedOut } from "./api/http";
-import type { Me, Site } from "./api/types";
+import type { Farewell, Me, Site } from "./api/types";
 import { Chats } from "./chat/chats.svelte";
 import { go, router } from "./router.svelte";
 
@@ -16,7 +16,14 @@ class Session {
   problem = $state("");
   /** What the sign-in form says above its fields. */
   notice = $state("");
+  /** Where the person can sign out at their provider too, after signing out here. */
+  farewell = $state.raw<Farewell | null>(null);
   #wanted = "";
+
+  /** The page that was asked for before somebody signed in; empty for none. */
+  get wanted(): string {
+    return this.#wanted;
+  }
 
   /** Ask who is here. */
   async begin(): Promise<void> {
@@ -37,6 +44,7 @@ class Session {
     this.me = me;
     this.site = { ...this.site, workspace: { name: me.workspace.name }, claimed: true, signed_in: true };
     this.notice = "";
+    this.farewell = null;
     const start = me.permissions.includes("chat") && !me.held_back ? "/chat" : "/account";
     if (start === "/account") go(start, { replace: true });
     else if (["/", "/claim", "/join"].includes(router.path)) go(this.#wanted || start, { replace: true });
@@ -49,8 +57,9 @@ class Session {
   }
 
   async signOut(): Promise<void> {
-    await call("POST", "/api/sign-out");
+    const told = await call<{ provider?: Farewell }>("POST", "/api/sign-out");
     this.#leave();
+    this.farewell = told.provider ?? null;
     this.#wanted = "";
     go("/");
   }

@@ -29,6 +29,12 @@ def decide(arrival: int, now: int, cost: int, limit: int, period: float) -> tupl
     return after, over / MICROSECONDS if cost <= limit else math.inf
 
 
+def latest(now: int, period: float) -> int:
+    """The theoretical arrival time beyond which none counts. A store that finds a later one and refuses writes this in
+    its place: else a clock that has gone back would be waited for."""
+    return now + 2 * int(period)
+
+
 def settled(arrival: int, now: int, units: int, end: int, limit: int, period: float) -> int:
     """What to remember after `units` more (or, negative, fewer) were used than had been reserved.
 

@@ -54,6 +54,8 @@ for i = 1, rates do
     put(KEYS[i], ends[i])
     arrivals[i] = ends[i]
     answer[2+rates+i] = ends[i]
+  elseif arrivals[i] > now + 2 * period then
+    put(KEYS[i], now + 2 * period)
   end
   local left = period - math.max(0, arrivals[i] - now)
   answer[2+i] = math.max(0, math.min(limit, math.floor(left * limit / period + 1e-6)))

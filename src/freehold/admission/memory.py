@@ -35,6 +35,9 @@ class MemoryStore:
                     refused = len(rates) + index
                     break
         if refused is not None:
+            for rate in rates:
+                if arrivals.get(rate.key, 0) > (latest := gcra.latest(now, rate.period)):
+                    arrivals[rate.key] = latest
             return Taken(refused, longest, self._remaining(rates, now))
         for rate, after in zip(rates, ends, strict=True):
             arrivals[rate.key] = after

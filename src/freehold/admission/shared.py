@@ -106,6 +106,9 @@ class SharedStore:
                     refused = len(rates) + index
                     break
         if refused is not None:
+            for place, rate in zip(places, rates, strict=True):
+                if rows.known_rate(rate.key) == place and rows.arrival(place) > gcra.latest(now, rate.period):
+                    rows.put_rate(place, rate.key, gcra.latest(now, rate.period))
             return Taken(refused, longest, self._remaining(rates, now))
         for place, rate, after in zip(places, rates, ends, strict=True):
             rows.put_rate(place, rate.key, after)

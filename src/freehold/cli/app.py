@@ -3,7 +3,21 @@
 import typer
 
 from freehold import __version__
-from freehold.cli import doctor, engine, group, instance, key, limit, model, service, up, user, workspace
+from freehold.cli import (
+    doctor,
+    engine,
+    group,
+    instance,
+    key,
+    limit,
+    model,
+    provider,
+    scim,
+    service,
+    up,
+    user,
+    workspace,
+)
 
 app = typer.Typer(
     name="freehold",
@@ -22,6 +36,8 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(user.app, name="user")
 app.add_typer(group.app, name="group")
 app.add_typer(service.app, name="service")
+app.add_typer(provider.app, name="provider")
+app.add_typer(scim.app, name="scim")
 app.add_typer(key.app, name="key")
 app.add_typer(model.app, name="model")
 app.add_typer(engine.app, name="engine")

@@ -13,7 +13,7 @@ from freehold.console.premises import Premises, person
 from freehold.identity import accounts, passkeys, roles
 from freehold.identity.factors import Factors
 from freehold.protocol.errors import Refused
-from freehold.storage import factors, users
+from freehold.storage import factors, providers, users
 from freehold.storage.factors import Passkey
 
 
@@ -99,8 +99,10 @@ class Account:
             left = await factors.recovery_codes_left(connection, visit.user_id)
             listed = await factors.passkeys_of(connection, visit.user_id)
             user = await users.get(connection, visit.user_id)
+            linked = await providers.linked(connection, visit.user_id)
         return reply(
             {
+                "providers": linked,
                 "password": user is not None and user.password_hash is not None,
                 "totp": app is not None and app.confirmed_at is not None,
                 "recovery_codes_left": left,

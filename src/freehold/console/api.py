@@ -14,6 +14,7 @@ from freehold.console.access import Declared, Visit, address_of, host_of
 from freehold.console.answering import Answer, Question
 from freehold.console.bodies import Ask, NewKey, Title, read, reply
 from freehold.console.premises import Premises
+from freehold.console.providers import offered
 from freehold.identity import keys
 from freehold.protocol.errors import Refused
 from freehold.storage import conversations, engines, users
@@ -49,7 +50,8 @@ class Api:
 
     # --- who is here
     async def site(self, request: Request) -> Response:
-        """What anybody may know: the workspace's name, whether it has an owner, whether this browser is signed in."""
+        """What anybody may know: the workspace's name, whether it has an owner, whether this browser is signed in, by
+        which providers one can sign in."""
         try:
             signed_in = bool(await self._premises.visit(request))
         except Refused:
@@ -57,7 +59,15 @@ class Api:
         workspace = await self._premises.workspace(request)
         async with self._database.read() as connection:
             claimed = await users.count(connection, workspace.id) > 0
-        return reply({"workspace": {"name": workspace.name}, "claimed": claimed, "signed_in": signed_in})
+        providers = await offered(self._premises, workspace.id)
+        return reply(
+            {
+                "workspace": {"name": workspace.name},
+                "claimed": claimed,
+                "signed_in": signed_in,
+                "providers": providers,
+            }
+        )
 
     async def assistants(self, visit: Visit) -> Response:
         """What one may chat with."""

@@ -18,9 +18,12 @@ from freehold.console import STATIC
 from freehold.console.access import Declared, PersonHandler, PublicHandler, prove_same_origin
 from freehold.console.account import Account
 from freehold.console.api import Api
+from freehold.console.outward import Keepsakes, Outward
 from freehold.console.pages import PAGE_PATHS, Pages
 from freehold.console.people import People
 from freehold.console.premises import Premises
+from freehold.console.providers import Providers
+from freehold.console.scim import Scim
 from freehold.console.signing import Signing
 from freehold.identity.directory import Directory
 from freehold.identity.sessions import Sessions, SignInPolicy
@@ -108,15 +111,18 @@ class Console:
         settings = self._settings
         workers = range(settings.gateway.workers)
         gateways = [UnixClient(str(settings.layout.gateway_socket_of(worker))) for worker in workers]
+        outward = Outward(settings.layout.identity_relay)
         async with (
             Database(settings.database_url) as database,
             Directory(database, key := settings.layout.secret("credentials")).running() as directory,
+            Keepsakes(database, outward).running() as keepsakes,
         ):
             async with database.write() as connection:
                 await conversations.end_streams(connection, "The answer broke off: Freehold was restarted.")
             sessions = Sessions(database, key, self._policy)
             directory.on_change(sessions.forget)
-            premises = Premises(settings, database, directory, gateways, sessions, key)
+            directory.on_change(keepsakes.note)
+            premises = Premises(settings, database, directory, gateways, sessions, key, outward, keepsakes)
             self._routes = [(Route(d.path, d.handler, methods=[d.method]), d) for d in routes(self._pages, premises)]
             self._open = [
                 route for route, d in self._routes if d.access in ("public", "signed") and d.path.startswith("/api/")
@@ -134,8 +140,10 @@ def routes(pages: Pages, premises: Premises) -> list[Declared]:
         *(Declared("GET", path, "public", pages.asset) for path in pages.paths),
         *Api(premises).routes(),
         *Signing(premises).routes(),
+        *Providers(premises).routes(),
         *Account(premises).routes(),
         *People(premises).routes(),
+        *Scim(premises).routes(),
     ]
 
 

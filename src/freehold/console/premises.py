@@ -7,8 +7,10 @@ from starlette.responses import Response
 
 from freehold.console.access import COOKIE, Visit, address_of, host_of, set_session, visit
 from freehold.console.bodies import reply
+from freehold.console.hints import Hints
+from freehold.console.outward import Keepsakes, Outward
 from freehold.console.place import workspace, workspace_id
-from freehold.console.steps import Steps
+from freehold.console.steps import CROSSING, Steps
 from freehold.identity.directory import Directory
 from freehold.identity.sessions import Sessions
 from freehold.identity.throttle import Doors
@@ -30,8 +32,12 @@ class Premises:
     gateways: list[UnixClient]
     sessions: Sessions
     key: bytes
+    outward: Outward
+    keepsakes: Keepsakes
     doors: Doors = field(default_factory=Doors)
     steps: Steps = field(default_factory=Steps)
+    crossings: Steps = field(default_factory=lambda: Steps(CROSSING, "lax"))
+    hints: Hints = field(default_factory=Hints)
 
     async def visit(self, request: Request) -> Visit:
         """Who is asking. Raises Refused 401."""
@@ -63,13 +69,28 @@ class Premises:
         await self.give_session(request, response, user, methods)
         return response
 
-    async def give_session(self, request: Request, response: Response, user: users.User, methods: str) -> None:
-        """Put a fresh session on a response, in place of the one that the browser had."""
-        secret = await self.sessions.open(user, methods, address_of(request), await self._present(request))
+    async def give_session(
+        self,
+        request: Request,
+        response: Response,
+        user: users.User,
+        methods: str,
+        *,
+        replaces: str | None = None,
+        provider_id: str | None = None,
+        external_session: str | None = None,
+    ) -> str:
+        """Put a fresh session on a response, in place of the one that the browser had; its secret."""
+        before = await self.present(request) or replaces
+        secret = await self.sessions.open(
+            user, methods, address_of(request), before, provider_id=provider_id, external_session=external_session
+        )
         self.steps.end(request, response)
         set_session(response, secret, self.sessions.policy.absolute_hours)
+        return secret
 
-    async def _present(self, request: Request) -> str | None:
+    async def present(self, request: Request) -> str | None:
+        """The id of the session that the browser shows, if it is a live one."""
         secret = request.cookies.get(COOKIE)
         if not secret:
             return None

@@ -11,6 +11,7 @@ from freehold.console.access import Declared, Visit, clear_session
 from freehold.console.bodies import Claim, Code, Join, PasskeySignIn, SignIn, Token, read, reply
 from freehold.console.place import site
 from freehold.console.premises import Premises
+from freehold.console.providers import farewell
 from freehold.identity import accounts, invitations, passkeys
 from freehold.identity.factors import Factors
 from freehold.protocol.errors import Refused
@@ -121,8 +122,9 @@ class Signing:
         return await here.signed_in(request, user, "passkey")
 
     async def sign_out(self, visit: Visit) -> Response:
-        """End this session."""
+        """End this session; says where the provider's own can be ended, if one opened it."""
+        told = await farewell(self._premises, visit)
         await self._premises.sessions.end(visit.principal, visit.principal.credential_id)
-        response = reply({})
+        response = reply(told)
         clear_session(response)
         return response

@@ -2,37 +2,35 @@
 
 Each workspace has a Unix socket of its own that its runners' boxes contain; behind it only that workspace's engines
 exist, by exact host, under their base path, for GET and POST. Anything else gets a fixed 403 and one line in the log.
-The relay adds the engine's API key and speaks TLS, so a runner holds neither a key nor a trust store. Listeners,
-clusters and keys are watched files: the supervisor calls `write` when an engine is added, and nothing restarts.
+The relay adds the engine's API key and speaks TLS, so a runner holds neither a key nor a trust store. A socket that no
+box contains leads to the sign-in providers (`identity`). Listeners, clusters and keys are watched files: the supervisor
+calls `write` when an engine or a provider is added, and nothing restarts.
 """
 
 import hashlib
-import ipaddress
 import re
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
+from freehold.edge import identity
 from freehold.edge.config import RUNTIME, admin, overload, replace
 from freehold.edge.connection import drop, log_file
-from freehold.edge.envoy import Message, discovery, endpoints, extension, pipe, seconds, text, typed, watched
+from freehold.edge.envoy import Message, discovery, extension, pipe, seconds, text, typed, watched
 from freehold.edge.headers import outside
+from freehold.edge.identity import SignIn
 from freehold.edge.replies import own_answers
+from freehold.edge.servers import SEGMENT, Server, cluster
 from freehold.protocol.errors import Misconfigured, Problem
 from freehold.settings import Layout
 
 BOOTSTRAP, LISTENERS, CLUSTERS = "relay-bootstrap.json", "relay-listeners.json", "relay-clusters.json"
 ACCESS_LOG = "egress.jsonl"
 
-_SEGMENT = r"[A-Za-z0-9_~:@+,=-][A-Za-z0-9_~:@+,=.-]*"
-_BASE_PATH = re.compile(rf"(/{_SEGMENT})*")
+_BASE_PATH = re.compile(rf"(/{SEGMENT})*")
 _WORKSPACE = re.compile(r"[A-Za-z0-9_-]{1,40}")
-_REQUEST_HEADERS = ("accept", "content-length", "content-type")
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _TRUST_STORES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 _STREAM_IDLE = 600.0
 _MAX_CONNECTIONS = 1024
@@ -64,16 +62,18 @@ def admin_socket(layout: Layout) -> Path:
     return layout.run / "relay.sock"
 
 
-def write(layout: Layout, workspaces: Workspaces) -> frozenset[str]:
+def write(layout: Layout, workspaces: Workspaces, providers: Sequence[SignIn] = ()) -> frozenset[str]:
     """Write what changed, read keys and the trust store for it; returns the names of the files that changed.
 
-    Raises Misconfigured with one problem for each engine that cannot be declared so. Nothing is written then.
+    Raises Misconfigured with one problem for each engine or provider that cannot be declared so. Nothing is written
+    then.
     """
-    routes = routes_of(workspaces)
+    routes, asked = routes_of(workspaces), identity.endpoints_of(providers)
     keys = {route.id: _key(route.engine) for route in routes if route.engine.authorization is not None}
-    files = render(layout, workspaces, keys, trust_store() if any(route.tls for route in routes) else None)
-    for workspace in workspaces:
-        relay_socket(layout, workspace).parent.mkdir(mode=0o700, exist_ok=True)
+    secure = any(route.server.tls for route in routes) or any(one.server.tls and not one.ca for one in asked)
+    files = render(layout, workspaces, keys, trust_store() if secure else None, providers)
+    for socket in (*(relay_socket(layout, workspace) for workspace in workspaces), layout.identity_relay):
+        socket.parent.mkdir(mode=0o700, exist_ok=True)
     changed = frozenset(name for name, content in files.items() if replace(layout.edge / name, content))
     for stale in layout.edge.glob(_key_file("*")):
         if stale.name not in files:
@@ -81,13 +81,28 @@ def write(layout: Layout, workspaces: Workspaces) -> frozenset[str]:
     return changed
 
 
-def render(layout: Layout, workspaces: Workspaces, keys: Mapping[str, str], trust: Path | None) -> dict[str, str]:
+def render(
+    layout: Layout,
+    workspaces: Workspaces,
+    keys: Mapping[str, str],
+    trust: Path | None,
+    providers: Sequence[SignIn] = (),
+) -> dict[str, str]:
     """File name (in `layout.edge`) → text. `keys` maps an engine's id to its API key; clusters come first."""
-    every = routes_of(workspaces)
-    listeners = [_listener(layout, name, routes_of({name: engines})) for name, engines in workspaces.items()]
+    every, asked = routes_of(workspaces), identity.endpoints_of(providers)
+    system: Message | None = {"filename": str(trust)} if trust is not None else None
+    listeners = [
+        _listener(layout, name, relay_socket(layout, name), 0o660, _virtual_hosts(routes_of({name: engines})))
+        for name, engines in workspaces.items()
+    ]
+    if asked:
+        hosts = [{**host, "routes": [*host["routes"], _REFUSED]} for host in identity.virtual_hosts(asked)]
+        there = layout.identity_relay
+        listeners.append(_listener(layout, identity.NAME, there, 0o600, [*hosts, _UNDECLARED], _PROVIDERS_HEADERS))
+    outside_servers = [*(_cluster(layout, route, system) for route in every), *identity.clusters(asked, system)]
     return {
         **{_key_file(name): text(discovery(_secret(name, key))) for name, key in sorted(keys.items())},
-        CLUSTERS: text(discovery(*(_cluster(layout, route, trust) for route in every))),
+        CLUSTERS: text(discovery(*outside_servers)),
         LISTENERS: text(discovery(*listeners)),
         BOOTSTRAP: text(bootstrap(layout)),
     }
@@ -119,7 +134,7 @@ def trust_store() -> Path:
             return Path(path)
     raise Misconfigured(
         Problem(
-            "this machine has no store of certificate authorities, so no https engine can be verified",
+            "this machine has no store of certificate authorities, so no https server can be verified",
             "Install the package ca-certificates, or set SSL_CERT_FILE.",
         )
     )
@@ -146,35 +161,22 @@ class Route:
 
     id: str
     engine: OutsideEngine
-    host: str
-    port: int
-    tls: bool
+    server: Server
     base: str
 
     @classmethod
     def of(cls, workspace: str, engine: OutsideEngine) -> "Route":
-        if not _WORKSPACE.fullmatch(workspace):
+        if not _WORKSPACE.fullmatch(workspace) or workspace == identity.NAME:
             raise Misconfigured(Problem("a workspace's id is not one that can name a folder", "Restore the database."))
-        try:
-            url = urlsplit(engine.url)
-            host, port = (url.hostname or "").lower(), url.port
-        except ValueError:
-            raise Misconfigured(_no_url(engine)) from None
+        server = Server.of(engine.url)
+        if server is None:
+            raise Misconfigured(_no_url(engine))
+        url = urlsplit(engine.url)
         base = url.path.rstrip("/")
-        if url.scheme not in ("http", "https") or not _is_host(host) or not _BASE_PATH.fullmatch(base):
+        if not _BASE_PATH.fullmatch(base) or url.query or ".." in base:
             raise Misconfigured(_no_url(engine))
-        if url.query or url.fragment or url.username is not None or url.password is not None or ".." in base:
-            raise Misconfigured(_no_url(engine))
-        tls = url.scheme == "https"
         digest = hashlib.sha256(f"{workspace}\n{engine.name}".encode()).hexdigest()[:16]
-        return cls(f"engine-{digest}", engine, host, port or (443 if tls else 80), tls, base)
-
-    @property
-    def authorities(self) -> tuple[str, ...]:
-        """What a request may say in Host."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        plain = (host,) if self.port == (443 if self.tls else 80) else ()
-        return (*plain, f"{host}:{self.port}")
+        return cls(f"engine-{digest}", engine, server, base)
 
 
 def _no_url(engine: OutsideEngine) -> Problem:
@@ -182,20 +184,6 @@ def _no_url(engine: OutsideEngine) -> Problem:
         f"the URL of the engine {engine.name} is not one that can be declared",
         "Give http(s)://HOST[:PORT]/PATH without user, query, fragment or escapes.",
     )
-
-
-def _is_host(host: str) -> bool:
-    if _is_address(host):
-        return True
-    return len(host) <= 253 and _HOST.fullmatch(host) is not None
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _key(engine: OutsideEngine) -> str:
@@ -221,17 +209,23 @@ def _secret(name: str, key: str) -> Message:
     )
 
 
-def _listener(layout: Layout, workspace: str, routes: Sequence[Route]) -> Message:
+_ENGINES_HEADERS = outside(("accept", "content-length", "content-type"))
+_PROVIDERS_HEADERS = outside(identity.REQUEST_HEADERS)
+
+
+def _listener(
+    layout: Layout, name: str, socket: Path, mode: int, hosts: Sequence[Message], dropped: str = _ENGINES_HEADERS
+) -> Message:
     manager = extension(
         "http",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="relay",
         codec_type="HTTP1",
-        route_config={"name": workspace, "virtual_hosts": _virtual_hosts(routes), "validate_clusters": False},
+        route_config={"name": name, "virtual_hosts": list(hosts), "validate_clusters": False},
         http_filters=[
             extension("router", "filters.http.router.v3.Router", suppress_envoy_headers=True),
         ],
-        access_log=_access_log(layout.logs / ACCESS_LOG, workspace),
+        access_log=_access_log(layout.logs / ACCESS_LOG, name),
         local_reply_config=own_answers({}),
         server_header_transformation="PASS_THROUGH",
         generate_request_id=False,
@@ -241,7 +235,7 @@ def _listener(layout: Layout, workspace: str, routes: Sequence[Route]) -> Messag
             extension(
                 "runners_headers",
                 "http.early_header_mutation.header_mutation.v3.HeaderMutation",
-                mutations=[drop(outside(_REQUEST_HEADERS))],
+                mutations=[drop(dropped)],
             )
         ],
         path_with_escaped_slashes_action="REJECT_REQUEST",
@@ -253,8 +247,8 @@ def _listener(layout: Layout, workspace: str, routes: Sequence[Route]) -> Messag
     )
     return typed(
         "envoy.config.listener.v3.Listener",
-        name=workspace,
-        address=pipe(relay_socket(layout, workspace), mode=0o660),
+        name=name,
+        address=pipe(socket, mode=mode),
         per_connection_buffer_limit_bytes=64 << 10,
         filter_chains=[{"filters": [manager]}],
     )
@@ -264,7 +258,7 @@ def _virtual_hosts(routes: Sequence[Route]) -> list[Message]:
     """One virtual host for each server; under it one route for each base path, the longest first."""
     by_server: dict[tuple[str, ...], list[Route]] = {}
     for route in routes:
-        by_server.setdefault(route.authorities, []).append(route)
+        by_server.setdefault(route.server.authorities, []).append(route)
     for server, those in by_server.items():
         if len({route.base for route in those}) < len(those):
             raise Misconfigured(
@@ -278,15 +272,16 @@ def _virtual_hosts(routes: Sequence[Route]) -> list[Message]:
         }
         for server, those in by_server.items()
     ]
-    return [*hosts, {"name": "undeclared", "domains": ["*"], "routes": [_REFUSED_CONNECT, _REFUSED]}]
+    return [*hosts, _UNDECLARED]
 
 
 _REFUSED = {"name": "egress_refused", "match": {"prefix": ""}, "direct_response": {"status": 403}}
 _REFUSED_CONNECT = {**_REFUSED, "match": {"connect_matcher": {}}}
+_UNDECLARED = {"name": "undeclared", "domains": ["*"], "routes": [_REFUSED_CONNECT, _REFUSED]}
 
 
 def _allowed(route: Route) -> Message:
-    below = rf"{re.escape(route.base)}(?:/{_SEGMENT})+/?(?:\?.*)?"
+    below = rf"{re.escape(route.base)}(?:/{SEGMENT})+/?(?:\?.*)?"
     return {
         "name": "egress",
         "match": {
@@ -301,29 +296,9 @@ def _allowed(route: Route) -> Message:
     }
 
 
-def _cluster(layout: Layout, route: Route, trust: Path | None) -> Message:
-    address = {"socket_address": {"address": route.host, "port_value": route.port}}
-    filters = [extension("codec", "filters.http.upstream_codec.v3.UpstreamCodec")]
-    if route.engine.authorization is not None:
-        filters.insert(0, _credential(layout, route))
-    options = typed(
-        "upstreams.http.v3.HttpProtocolOptions",
-        common_http_protocol_options={"idle_timeout": "30s"},
-        explicit_http_config={"http_protocol_options": {}},
-        http_filters=filters,
-    )
-    return typed(
-        "envoy.config.cluster.v3.Cluster",
-        name=route.id,
-        type="STATIC" if _is_address(route.host) else "LOGICAL_DNS",  # one address after the other until one answers
-        dns_lookup_family="ALL",
-        wait_for_warm_on_init=False,
-        connect_timeout="10s",
-        per_connection_buffer_limit_bytes=64 << 10,
-        load_assignment=endpoints(route.id, address),
-        typed_extension_protocol_options={"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
-        **({"transport_socket": _tls(route, trust)} if route.tls else {}),
-    )
+def _cluster(layout: Layout, route: Route, trust: Message | None) -> Message:
+    filters = [_credential(layout, route)] if route.engine.authorization is not None else []
+    return cluster(route.id, route.server, trust, filters)
 
 
 def _credential(layout: Layout, route: Route) -> Message:
@@ -336,29 +311,11 @@ def _credential(layout: Layout, route: Route) -> Message:
     )
 
 
-def _tls(route: Route, trust: Path | None) -> Message:
-    kind: Literal["IP_ADDRESS", "DNS"] = "IP_ADDRESS" if _is_address(route.host) else "DNS"
-    name = {} if kind == "IP_ADDRESS" else {"sni": route.host}
-    return extension(
-        "tls",
-        "transport_sockets.tls.v3.UpstreamTlsContext",
-        common_tls_context={
-            "alpn_protocols": ["http/1.1"],
-            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"},
-            "validation_context": {
-                "trusted_ca": {"filename": str(trust)},
-                "match_typed_subject_alt_names": [{"san_type": kind, "matcher": {"exact": route.host}}],
-            },
-        },
-        **name,
-    )
-
-
-def _access_log(path: Path, workspace: str) -> list[Message]:
+def _access_log(path: Path, name: str) -> list[Message]:
     """One line for each request that was let out, and one for each refusal with the host that was asked for, cut."""
     fields = {
         "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
-        "workspace": workspace,
+        "workspace": name,
         "status": "%RESPONSE_CODE%",
         "flags": "%RESPONSE_FLAGS%",
         "received": "%BYTES_RECEIVED%",

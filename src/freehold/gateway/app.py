@@ -15,6 +15,7 @@ from freehold.admission.shared import SharedStore
 from freehold.admission.store import Store
 from freehold.gateway.call import Call
 from freehold.gateway.connection import listening
+from freehold.gateway.dismissal import Dismissals
 from freehold.gateway.engines import EngineBook
 from freehold.gateway.exchange import Exchanges
 from freehold.gateway.limits import LimitBook
@@ -22,6 +23,7 @@ from freehold.gateway.load import publishing
 from freehold.gateway.notice import Notice
 from freehold.gateway.responses import Responses
 from freehold.gateway.routes import Routes, fail
+from freehold.gateway.tokens import ProviderBook, TokenDoor
 from freehold.identity.directory import Directory
 from freehold.isolation.pool import Pools
 from freehold.protocol.errors import Refused, Unavailable
@@ -39,11 +41,15 @@ async def gateway(settings: Settings, worker: int = 0) -> AsyncIterator[None]:
         Directory(database, layout.secret("credentials")).running() as directory,
         EngineBook(database).running() as engines,
         LimitBook(database).running() as limits,
+        ProviderBook(database).running() as trusted,
+        Dismissals(database).running() as dismissals,
         _store(settings) as store,
         Pools(layout.pool_file).running() as pools,
     ):
-        for book in (engines, limits):
-            directory.on_change(book.note)
+        door = TokenDoor(database, trusted, lambda: directory.seq)
+        directory.take_tokens(door.open)
+        for follower in (engines, limits, trusted, dismissals, door):
+            directory.on_change(follower.note)
         if worker == 0:
             notice = Notice(layout.changes_file)
             notice.begin(directory.seq)
@@ -59,7 +65,7 @@ async def gateway(settings: Settings, worker: int = 0) -> AsyncIterator[None]:
         )
         pools.on_change(queue.changed)
         exchanges = Exchanges(settings, directory, engines, limits, Limiter(store), queue, pools)
-        routes = Routes(exchanges, Responses(exchanges, database))
+        routes = Routes(exchanges, Responses(exchanges, database), dismissals)
 
         async def serve(call: Call) -> None:
             try:

@@ -17,7 +17,7 @@ from freehold.identity.principal import Principal
 from freehold.isolation.pool import Member, Pools
 from freehold.protocol import openai
 from freehold.protocol.dialect import Asked, Bounds, Dialect
-from freehold.protocol.errors import Refused, Unavailable
+from freehold.protocol.errors import Unavailable
 from freehold.settings import Settings
 
 Keep = Callable[[Answer], Awaitable[None]]
@@ -58,37 +58,36 @@ class Exchanges:
     async def answer(self, call: Call, principal: Principal, asked: Asked, *, keep: Keep | None = None) -> None:
         """Answer what was asked. `keep` is awaited with the whole answer before the client sees its end."""
         engine = self.engines.allowed(principal, asked.request.assistant, kind="chat")
-        answer = Answer(call, asked, asked.writer(call.id, engine.name))
-        receiver = ChatReceiver(answer.take, call.fed_by)
         prompt, most = len(asked.encoded) // _BYTES_PER_TOKEN, asked.request.max_tokens or self.bounds.max_tokens
+        answer = Answer(call, asked, asked.writer(call.id, engine.name), prompt, most)
+        receiver = ChatReceiver(answer.take, call.fed_by)
         subjects = self._limits.subjects(principal, engine.name, call.address)
         if asked.stream:
             call.waits()
-        try:
-            async with (
-                self._limiter.hold(Charge(principal.workspace_id, subjects, prompt, most), call.id) as hold,
-                self._queue.place(
-                    principal.workspace_id,
-                    engine.name,
-                    principal.holder,
-                    priority=asked.priority or ("interactive" if principal.kind == "session" else "standard"),
-                    size=len(asked.encoded),
-                    on_wait=call.shows_wait,
-                ) as place,
-            ):
-                call.limits = hold.headers()
-                try:
-                    body = asked.encoded if hold.output_tokens == most else asked.capped(hold.output_tokens)
-                    path = "/chat" if asked.stream else "/chat/joined"
-                    await self._ask(principal, path, body, receiver, affinity=asked.request.affinity())
-                finally:
-                    hold.used(answer.tokens(prompt))
-                    place.served(answer.tokens(prompt))
-            if keep is not None:
-                await keep(answer)
-            answer.close()
-        except (Refused, Unavailable) as error:
-            answer.fail(error)
+        async with (
+            self._limiter.hold(Charge(principal.workspace_id, subjects, prompt, most), call.id) as hold,
+            self._queue.place(
+                principal.workspace_id,
+                engine.name,
+                principal.holder,
+                priority=asked.priority or ("interactive" if principal.kind == "session" else "standard"),
+                size=len(asked.encoded),
+                on_wait=call.shows_wait,
+            ) as place,
+        ):
+            call.limits = hold.headers()
+            answer.granted = hold.output_tokens
+            try:
+                body = asked.encoded if hold.output_tokens == most else asked.capped(hold.output_tokens)
+                piecewise = asked.stream or engine.kind == "openai"  # whose pieces are to be counted: it is not ours
+                path = "/chat" if piecewise else "/chat/joined"
+                await self._ask(principal, path, body, receiver, affinity=asked.request.affinity())
+            finally:
+                hold.used(answer.tokens)
+                place.served(answer.tokens)
+        if keep is not None:
+            await keep(answer)
+        answer.close()
 
     async def embeddings(self, call: Call, principal: Principal) -> None:
         """`POST /v1/embeddings`."""

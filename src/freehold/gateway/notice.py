@@ -1,4 +1,4 @@
-"""Tells the supervisor that engines or workspaces changed: a file with the newest change, replaced whole.
+"""Tells the supervisor that engines, workspaces or providers changed: a file with the newest change, replaced whole.
 
 The supervisor holds no database (that costs 20 MB of memory); it watches this file and has `prepare` read what is new.
 Written by the gateway's first worker, which follows the change feed anyway.
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from freehold.storage.changes import Change
 
-_TOPICS = ("engine", "workspace")
+_TOPICS = ("engine", "workspace", "provider")
 
 
 class Notice:

@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from freehold.gateway.call import Call
+from freehold.gateway.dismissal import Dismissals
 from freehold.gateway.exchange import Exchanges
 from freehold.gateway.responses import Responses
+from freehold.identity import roles
 from freehold.identity.principal import Principal, Scope
 from freehold.protocol import anthropic, openai
 from freehold.protocol.dialect import Dialect
@@ -38,8 +40,9 @@ class Route(msgspec.Struct, frozen=True):
 class Routes:
     """Finds the handler of a call and runs it."""
 
-    def __init__(self, exchanges: Exchanges, responses: Responses) -> None:
+    def __init__(self, exchanges: Exchanges, responses: Responses, dismissals: Dismissals) -> None:
         self._exchanges = exchanges
+        self._dismissals = dismissals
         self.table: dict[str, dict[str, Route]] = {
             "/v1/models": {"GET": Route(self._models, "models")},
             "/v1/models/{}": {"GET": Route(self._model, "models")},
@@ -65,8 +68,9 @@ class Routes:
         )
         route = self._route(call.method, path)
         try:
-            principal.demand(route.scope)
-            await route.handler(call, principal)
+            _demand(principal, route.scope)
+            with self._dismissals.under_way(principal):
+                await route.handler(call, principal)
         except (Refused, Unavailable) as error:
             fail(call, error, route.tell)
 
@@ -108,7 +112,7 @@ def fail(call: Call, error: Refused | Unavailable, tell: Tell = error_body) -> N
             headers.append((b"www-authenticate", b"Bearer"))
         call.reply(tell(error, call.id), status=error.status, headers=headers)
     elif call.streaming and not call.ended:
-        call.end(b"data: %b\n\n" % tell(error, call.id))
+        call.end(call.told_broken(error) if call.told_broken else b"data: %b\n\n" % tell(error, call.id))
 
 
 def _chat(exchanges: Exchanges, dialect: Dialect) -> Route:
@@ -116,6 +120,13 @@ def _chat(exchanges: Exchanges, dialect: Dialect) -> Route:
         await exchanges.chat(call, principal, dialect)
 
     return Route(handler, "chat", dialect.error)
+
+
+def _demand(principal: Principal, scope: Scope) -> None:
+    """Raise Refused 403 unless both the role and the credential are for this."""
+    if not roles.permits(principal.role, "chat"):
+        raise Refused("You are not allowed to do this.", status=403, code="not_permitted")
+    principal.demand(scope)
 
 
 def _secret(call: Call) -> str:

@@ -37,8 +37,9 @@ def secret_digest(key: bytes, secret: str) -> bytes:
     return hmac.digest(key, secret.encode(), "sha256")
 
 
-Tokens = Callable[[str, str], Awaitable[Principal | None]]
-"""Asked for what looks like a JWT, with the workspace of the place: the principal, None when it is not valid."""
+Tokens = Callable[[str, str, str], Awaitable[Principal | None]]
+"""Asked for what looks like a JWT, with the workspace of the place and the address that it came from: the principal,
+None when it is not valid."""
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -101,7 +102,7 @@ class Directory:
         known = self._known.get(digest)
         if known is None:
             if secret_kind(secret) not in ("fh", "fhs"):
-                return await self._token(secret, place)
+                return await self._token(secret, place, address)
             known = await self._look_up(digest)
         holder = known.holder
         if not hmac.compare_digest(holder.digest, digest) or holder.workspace_id != place:
@@ -115,10 +116,10 @@ class Directory:
         self._used[holder.credential_id] = now
         return known.principal
 
-    async def _token(self, bearer: str, place: str | None) -> Principal:
+    async def _token(self, bearer: str, place: str | None, address: str) -> Principal:
         if self._tokens is None or place is None or bearer.count(".") != 2:
             raise _unknown()
-        principal = await self._tokens(bearer, place)
+        principal = await self._tokens(bearer, place, address)
         if principal is None or principal.workspace_id != place:
             raise _unknown()
         return principal

@@ -117,7 +117,16 @@ class Sessions:
         self.policy = policy
         self._known: OrderedDict[str, Standing] = OrderedDict()
 
-    async def open(self, user: users.User, methods: str, address: str, replaces: str | None = None) -> str:
+    async def open(
+        self,
+        user: users.User,
+        methods: str,
+        address: str,
+        replaces: str | None = None,
+        *,
+        provider_id: str | None = None,
+        external_session: str | None = None,
+    ) -> str:
         """Sign a person in: the secret of a fresh session, in place of `replaces` where there was one."""
         policy = self.policy
         return await open_session(
@@ -129,6 +138,8 @@ class Sessions:
             methods=methods,
             address=address,
             replaces=replaces,
+            provider_id=provider_id,
+            external_session=external_session,
         )
 
     async def standing(self, principal: Principal) -> Standing:

@@ -27,6 +27,17 @@ class Throttle:
 
     def take(self, *parts: str) -> None:
         """Count one try of the key that the parts make. Raises Refused 429 with the seconds to wait."""
+        key, due = self._look(parts)
+        self._due[key] = due + self._every
+        self._due.move_to_end(key)
+        if len(self._due) > _MOST_KEYS:
+            self._due.popitem(last=False)
+
+    def check(self, *parts: str) -> None:
+        """Raise Refused 429 when there is no try left, and count none: for what counts only when it fails."""
+        self._look(parts)
+
+    def _look(self, parts: tuple[str, ...]) -> tuple[bytes, float]:
         key = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
         now = self._clock()
         due = max(self._due.get(key, now), now)
@@ -37,10 +48,7 @@ class Throttle:
                 code="too_many_tries",
                 retry_after=due - now - self._tolerance,
             )
-        self._due[key] = due + self._every
-        self._due.move_to_end(key)
-        if len(self._due) > _MOST_KEYS:
-            self._due.popitem(last=False)
+        return key, due
 
 
 class Doors:
@@ -52,12 +60,12 @@ class Doors:
 
     def knock(self, address: str, *account: str) -> None:
         """Count one try from an address, at an account if one is named. Raises Refused 429."""
-        self._addresses.take(_household(address))
+        self._addresses.take(household(address))
         if account:
             self._accounts.take(*account)
 
 
-def _household(address: str) -> str:
+def household(address: str) -> str:
     """What one subscriber has: an IPv4 address, an IPv6 /64."""
     try:
         found = ipaddress.ip_address(address)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from freehold.protocol.chat import ChatRequest, Delta, Finished, Message, Tool, ToolCall, ToolDelta, Usage
+from freehold.protocol.chat import ChatRequest, Delta, Finished, Message, Tool, ToolCall, ToolDelta, Usage, explained
 from freehold.protocol.dialect import Asked, Bounds
 from freehold.protocol.errors import Refused, Unavailable
 from freehold.protocol.json import parse_object
@@ -160,7 +160,7 @@ class MessageWriter:
     def closing(self, end: Finished) -> bytes:
         """The end of the last block, why it ended, `message_stop`."""
         delta = {"stop_reason": _reason(end), "stop_sequence": None}
-        last = _event({"type": "message_delta", "delta": delta, "usage": _usage(end.usage)})
+        last = _event({"type": "message_delta", "delta": delta, "usage": _usage(end.usage), **explained(end)})
         return self._end() + last + _event({"type": "message_stop"})
 
     def broken(self, error: Refused | Unavailable, exchange_id: str) -> bytes:
@@ -185,7 +185,7 @@ class MessageWriter:
         for index in sorted(self._calls):
             call_id, name, arguments = self._calls[index]
             content.append({"type": "tool_use", "id": call_id, "name": name, "input": _object(arguments)})
-        rest = {"stop_reason": _reason(end), "stop_sequence": None, "usage": _usage(end.usage)}
+        rest = {"stop_reason": _reason(end), "stop_sequence": None, "usage": _usage(end.usage), **explained(end)}
         return _encoder.encode({**self._head, "content": content, **rest})
 
     def _begin(self, what: int | str, block: dict[str, Any]) -> bytes:

@@ -98,6 +98,12 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     usage: Usage
 
 
+class Stopped(Finished, frozen=True, tag="stopped"):
+    """An end that we made: the engine went on beyond what it was granted. No `Event`, so that no runner can say it."""
+
+    explanation: str = "The answer was ended here: it had reached the largest length that it was granted."
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """The runner could not (go on to) answer. `code` is one of RUNNER_CODES; it carries no text of the inside."""
 
@@ -105,6 +111,12 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 Event = Delta | ToolDelta | Finished | Failed
+
+
+def explained(end: Finished) -> dict[str, str]:
+    """The member by which a dialect says why we ended an answer; none for an end that was the engine's own."""
+    return {"explanation": end.explanation} if isinstance(end, Stopped) else {}
+
 
 RUNNER_CODES = {
     "context_length_exceeded": (400, "The messages are longer than this model can read. Shorten them and try again."),

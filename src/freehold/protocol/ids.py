@@ -1,8 +1,8 @@
 """Identifiers and secrets: how they look, how they are made. Random, typed by prefix, safe in URLs and logs.
 
-An identifier is `PREFIX_` and 96 random bits in base64url. A secret (`fh_…` API key, `fhs_…` session, `fhc_…` claim)
-is the prefix, 256 random bits and six characters of CRC-32: the check lets us refuse a typing error or a guess without
-a look-up, and lets secret scanners recognise a leaked key.
+An identifier is `PREFIX_` and 96 random bits in base64url. A secret (`fh_…` API key, `fhs_…` session, `fhc_…` claim,
+`fhp_…` provisioning client) is the prefix, 256 random bits and six characters of CRC-32: the check lets us refuse a
+typing error or a guess without a look-up, and lets secret scanners recognise a leaked key.
 """
 
 import base64
@@ -11,7 +11,7 @@ import secrets
 import zlib
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_SECRET = re.compile(r"(fh|fhs|fhc)_([A-Za-z0-9_-]{43})([0-9A-Za-z]{6})", re.ASCII)
+_SECRET = re.compile(r"(fh|fhs|fhc|fhp)_([A-Za-z0-9_-]{43})([0-9A-Za-z]{6})", re.ASCII)
 
 
 def new_id(prefix: str) -> str:
@@ -20,7 +20,7 @@ def new_id(prefix: str) -> str:
 
 
 def new_secret(prefix: str) -> str:
-    """A fresh secret: 256 random bits and a check value. `prefix` is `fh`, `fhs` or `fhc`."""
+    """A fresh secret: 256 random bits and a check value. `prefix` is `fh`, `fhs`, `fhc` or `fhp`."""
     body = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
     return f"{prefix}_{body}{_check(f'{prefix}_{body}')}"
 

@@ -24,6 +24,7 @@ from freehold.protocol.chat import (
     ToolCall,
     ToolDelta,
     Usage,
+    explained,
 )
 from freehold.protocol.dialect import Asked, Bounds
 from freehold.protocol.errors import Refused, Unavailable, error_body
@@ -250,7 +251,7 @@ class ChatWriter:
 
     def closing(self, end: Finished) -> bytes:
         """The chunk with the reason, the one with the usage if asked for, the marker."""
-        last = self._chunk({}, reason=end.reason)
+        last = self._chunk({}, end)
         if self._include_usage:
             last += _event(self._encode("chat.completion.chunk", [], {"usage": _usage(end.usage)}))
         return last + _DONE
@@ -278,11 +279,13 @@ class ChatWriter:
             message["tool_calls"] = [self._calls[index] for index in sorted(self._calls)]
             message["content"] = message["content"] or None
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": end.reason}
-        return self._encode("chat.completion", [choice], {"usage": _usage(end.usage)})
+        return self._encode("chat.completion", [choice], {"usage": _usage(end.usage), **explained(end)})
 
-    def _chunk(self, delta: dict[str, Any], *, reason: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
-        more = {"usage": None} if self._include_usage else {}
+    def _chunk(self, delta: dict[str, Any], end: Finished | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": end.reason if end else None}
+        more: dict[str, Any] = {"usage": None} if self._include_usage else {}
+        if end:
+            more |= explained(end)
         return _event(self._encode("chat.completion.chunk", [choice], more))
 
     def _encode(self, kind: str, choices: list[Any], more: dict[str, Any]) -> bytes:

@@ -134,7 +134,7 @@ class _Channel(asyncio.Protocol):
         self._idle_timeout = 0.0
         self._head_bytes = 0
         self._status = 0
-        self._complete = self._keep = self._gone = self._paused = False
+        self._complete = self._keep = self._gone = self._paused = self._surplus = False
         self.heard = False
         self.deadline = 0.0
 
@@ -218,7 +218,8 @@ class _Channel(asyncio.Protocol):
             self.close()
             return
         self.heard = True
-        self.deadline = self._loop.time() + self._idle_timeout
+        if self._receiver is not None:  # else parked: what still comes does not make it last longer
+            self.deadline = self._loop.time() + self._idle_timeout
         if not self._headed:
             self._head_bytes += len(data)
         try:
@@ -236,7 +237,9 @@ class _Channel(asyncio.Protocol):
             return
         receiver = self._receiver
         if receiver is None:
-            if self._complete:  # parked until now
+            if self._surplus:  # it goes on although the receiver has it all: closing tells it to stop
+                self.close()
+            elif self._complete:  # parked until now
                 self._client.settle(self, reusable=self._keep)
             return
         parts, self._parts = self._parts, []
@@ -254,11 +257,14 @@ class _Channel(asyncio.Protocol):
         self._keep = False
 
     def on_headers_complete(self) -> None:
-        self._status = self._parser.get_status_code()
+        if not self._complete:
+            self._status = self._parser.get_status_code()
 
     def on_body(self, body: bytes) -> None:
-        if self._receiver is not None:
+        if self._receiver is not None and not self._complete:
             self._parts.append(body)
+        else:
+            self._surplus = True
 
     def on_message_complete(self) -> None:
         self._keep = self._parser.should_keep_alive() and not self._complete  # a second answer was not asked for

@@ -21,6 +21,7 @@ from freehold.protocol.chat import (
     ToolCall,
     ToolDelta,
     Usage,
+    explained,
 )
 from freehold.protocol.dialect import Asked, Bounds
 from freehold.protocol.errors import Refused, Unavailable, error_body, error_object
@@ -250,7 +251,7 @@ class ResponseWriter:
         cut = end.reason == "length"
         told = self._object("incomplete" if cut else "completed", _usage(end.usage))
         if cut:
-            told["incomplete_details"] = {"reason": "max_output_tokens"}
+            told["incomplete_details"] = {"reason": "max_output_tokens", **explained(end)}
         return told
 
     def _take(self, event: Delta | ToolDelta) -> bytes:

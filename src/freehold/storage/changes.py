@@ -1,6 +1,7 @@
 """The change feed: what every process must forget or read again, in order. Written in the transaction of the change."""
 
 import time
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -9,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.storage.tables import changes
 
-Topic = Literal["credential", "user", "engine", "workspace", "limit", "provider", "keys_wanted"]
+Topic = Literal["credential", "user", "engine", "workspace", "limit", "guard", "provider", "keys_wanted"]
 
 KEEP_SECONDS = 24 * 3600
 """How long an entry stays. A process that was away longer starts with empty caches anyway."""
@@ -26,6 +27,12 @@ class Change(msgspec.Struct, frozen=True):
 async def announce(connection: AsyncConnection, topic: Topic, ref: str) -> None:
     """Tell every process that `ref` changed, when this transaction commits."""
     await connection.execute(insert(changes).values(topic=topic, ref=ref, at=time.time()))
+
+
+async def announce_each(connection: AsyncConnection, topic: Topic, refs: Sequence[str]) -> None:
+    """Announce many in one statement."""
+    if refs:
+        await connection.execute(insert(changes), [{"topic": topic, "ref": ref, "at": time.time()} for ref in refs])
 
 
 async def latest(connection: AsyncConnection) -> int:

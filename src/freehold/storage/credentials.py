@@ -87,6 +87,31 @@ async def find(connection: AsyncConnection, digest: bytes) -> Holder | None:
     return msgspec.structs.replace(Holder(*row), groups=await groups_of(connection, row.user_id))
 
 
+async def is_live(connection: AsyncConnection, credential_id: str) -> bool:
+    """Whether the credential is there, neither revoked nor expired. Says nothing of its user."""
+    query = select(credentials.c.id).where(
+        credentials.c.id == credential_id,
+        credentials.c.revoked_at.is_(None),
+        (credentials.c.expires_at.is_(None)) | (credentials.c.expires_at > time.time()),
+    )
+    return (await connection.execute(query)).first() is not None
+
+
+async def provisioning(
+    connection: AsyncConnection, workspace_id: str, digest: bytes
+) -> tuple[Credential, bytes] | None:
+    """The workspace's live SCIM token with this digest, and the digest as it is stored."""
+    query = select(*_listed, credentials.c.digest).where(
+        credentials.c.digest == digest,
+        credentials.c.workspace_id == workspace_id,
+        credentials.c.kind == "scim",
+        credentials.c.revoked_at.is_(None),
+        (credentials.c.expires_at.is_(None)) | (credentials.c.expires_at > time.time()),
+    )
+    row = (await connection.execute(query)).first()
+    return (Credential(*row[:-1]), row[-1]) if row else None
+
+
 async def groups_of(connection: AsyncConnection, user_id: str | None) -> dict[str, str | None]:
     """The groups of a person: id → the role that the group gives, if any."""
     if user_id is None:

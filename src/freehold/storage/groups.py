@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from freehold.protocol.ids import new_id
-from freehold.storage.changes import announce
+from freehold.storage.changes import announce, announce_each
 from freehold.storage.tables import group_members, groups, users
 from freehold.storage.users import Role
 
@@ -131,8 +131,7 @@ async def take_out(connection: AsyncConnection, group_id: str, user_id: str, sou
 
 
 async def _announce_members(connection: AsyncConnection, group_id: str) -> None:
-    for user_id in await members(connection, group_id):
-        await announce(connection, "user", user_id)
+    await announce_each(connection, "user", await members(connection, group_id))
 
 
 async def _one(connection: AsyncConnection, *conditions: Any) -> Group | None:

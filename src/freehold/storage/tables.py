@@ -96,6 +96,24 @@ claims = Table(
     Column("used_at", Double),
 )
 
+provisioned_users = Table(
+    "provisioned_users",
+    metadata,
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    _workspace(),
+    Column("user_name", String(254), nullable=False),  # the SCIM client's name of the account, in lower case
+    Column("said", Text, nullable=False),  # JSON: what the client said of it, as it is told again
+    Column("deactivated_at", Double),  # the account's disabled_at if the client disabled it
+    UniqueConstraint("workspace_id", "user_name"),
+)
+
+provisioned_groups = Table(
+    "provisioned_groups",
+    metadata,
+    Column("group_id", _Id, ForeignKey("groups.id", ondelete="CASCADE"), primary_key=True),
+    Column("created_at", Double, nullable=False),
+)
+
 totp = Table(
     "totp",
     metadata,
@@ -248,6 +266,45 @@ messages = Table(
     Column("error", String(300)),
     Column("created_at", Double, nullable=False),
     UniqueConstraint("conversation_id", "position"),
+)
+
+audit_entries = Table(  # the search index of the audit log, whose truth is in its files; rows are only added
+    "audit_entries",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("workspace_id", _Id),  # ids without foreign keys: entries outlive what they tell of
+    Column("actor", _Id),
+    Column("subject", _Id),
+    Column("outcome", String(20)),
+    Column("entry", Text, nullable=False),
+    Index(None, "workspace_id", "sequence"),
+    Index(None, "action", "sequence"),
+    Index(None, "actor", "sequence"),
+    Index(None, "subject", "sequence"),
+    Index(None, "at"),
+)
+
+guard_policies = Table(
+    "guard_policies",
+    metadata,
+    Column("workspace_id", _Id, ForeignKey("workspaces.id", ondelete="CASCADE"), primary_key=True),
+    Column("policy", Text, nullable=False),  # JSON of `guard.policy.Policy`
+    Column("changed_at", Double, nullable=False),
+)
+
+guard_values = Table(  # registered values, as keyed fingerprints: the values themselves are nowhere
+    "guard_values",
+    metadata,
+    Column("workspace_id", _Id, ForeignKey("workspaces.id", ondelete="CASCADE"), primary_key=True),
+    Column("fingerprint", LargeBinary(16), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("label", String(100), nullable=False),
+    Column("length", Integer, nullable=False),
+    Column("head", Integer, nullable=False),
+    Column("tail", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
 )
 
 changes = Table(

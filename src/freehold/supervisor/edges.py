@@ -1,4 +1,4 @@
-"""The two Envoys of this machine: the edge, always, and the egress relay once an outside engine was declared.
+"""The two Envoys of this machine: the edge, always, and the egress relay once something outside was declared.
 
 Their files are written by `prepare`; both watch them, so a renewed certificate, a new domain or another outside engine
 is taken up without a restart. Only a changed bootstrap needs one.

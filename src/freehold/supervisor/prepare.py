@@ -1,8 +1,9 @@
 """Everything that must be true before a process starts: database, workspace, models, certificate, Envoy's files.
 
 Idempotent: the first start makes what is missing, a later one finds it there. The supervisor has `refresh` run every
-hour and when engines change. Both run in a short-lived process (`python -m freehold.supervisor.prepare start|refresh`),
-so that migrations and certificate tools do not stay in the supervisor's memory.
+hour and when engines or providers change. Both run in a short-lived process (`python -m
+freehold.supervisor.prepare start|refresh`), so that migrations and certificate tools do not stay in the supervisor's
+memory.
 """
 
 import asyncio
@@ -11,14 +12,16 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from freehold.edge import certificates, config, process, relay
+from freehold.edge.identity import SignIn
 from freehold.edge.names import local_names, reachable
 from freehold.edge.sites import site
 from freehold.identity import accounts
+from freehold.identity import providers as identity
 from freehold.models import catalogue
 from freehold.models.store import ModelStore
 from freehold.protocol.errors import Misconfigured
 from freehold.settings import Settings, parse
-from freehold.storage import changes, engines, users, workspaces
+from freehold.storage import changes, engines, providers, users, workspaces
 from freehold.storage.engine import Database
 from freehold.storage.migrate import migrate
 from freehold.supervisor.fetching import install
@@ -49,20 +52,22 @@ async def prepare(settings: Settings, tell: Tell) -> Prepared:
             seq = await changes.latest(connection)
             listed = await engines.everywhere(connection)
             tenants = await workspaces.everything(connection)
+            trusted = await providers.enabled_everywhere(connection)
     for model in _models(listed, store):
         tell(Step("verify", model.name))
         await store.verify(model)
     tell(Step("certificate"))
-    return _prepared(settings, listed, tenants, seq, claim)
+    return _prepared(settings, listed, tenants, trusted, seq, claim)
 
 
 async def refresh(settings: Settings, tell: Tell) -> Prepared:
-    """Only what time or an engine's change can ask for: certificate, edge, relay. Raises Misconfigured."""
+    """Only what time or a change can ask for: certificate, edge, relay. Raises Misconfigured."""
     async with Database(settings.database_url) as database, database.read() as connection:
         seq = await changes.latest(connection)
         listed = await engines.everywhere(connection)
         tenants = await workspaces.everything(connection)
-    return _prepared(settings, listed, tenants, seq)
+        trusted = await providers.enabled_everywhere(connection)
+    return _prepared(settings, listed, tenants, trusted, seq)
 
 
 def prepare_edge(settings: Settings, tenants: Sequence[workspaces.Workspace]) -> bool:
@@ -86,23 +91,35 @@ def prepare_edge(settings: Settings, tenants: Sequence[workspaces.Workspace]) ->
     return certificate.own
 
 
-def prepare_relay(settings: Settings, listed: list[engines.Engine]) -> bool:
-    """Configuration of the relay for the declared outside engines. False when there are none."""
+def prepare_relay(settings: Settings, listed: list[engines.Engine], trusted: Sequence[providers.Provider] = ()) -> bool:
+    """Configuration of the relay for the declared outside engines and providers. False when there are none."""
     layout = settings.layout
     declared: dict[str, list[relay.OutsideEngine]] = {}
     for engine in listed:
         if engine.kind == "openai":
             key = layout.keys / engine.secret_name if engine.secret_name else None
             declared.setdefault(engine.workspace_id, []).append(relay.OutsideEngine(engine.name, engine.url or "", key))
-    if relay.write(layout, declared) and declared:
+    asked = [sign_in for provider in trusted if (sign_in := _sign_in(provider)) is not None]
+    needed = bool(declared or asked)
+    if relay.write(layout, declared, asked) and needed:
         process.validate(layout.edge / relay.BOOTSTRAP)
-    return bool(declared)
+    return needed
+
+
+def _sign_in(provider: providers.Provider) -> SignIn | None:
+    """What the relay lets through for a provider; nothing for one that was never asked."""
+    metadata = identity.metadata_of(provider)
+    if metadata is None:
+        return None
+    ca = identity.options_of(provider).ca
+    return SignIn(provider.name, identity.outward(provider.issuer, metadata), ca)
 
 
 def _prepared(
     settings: Settings,
     listed: list[engines.Engine],
     tenants: Sequence[workspaces.Workspace],
+    trusted: Sequence[providers.Provider],
     seq: int,
     claim: str | None = None,
 ) -> Prepared:
@@ -110,7 +127,7 @@ def _prepared(
     return Prepared(
         claim,
         str(certificates.ca_file(settings.layout)) if own else None,
-        prepare_relay(settings, listed),
+        prepare_relay(settings, listed, trusted),
         tuple(Served(e.workspace_id, e.name, e.kind, e.model, e.url) for e in listed),
         seq,
     )

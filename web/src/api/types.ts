@@ -11,6 +11,19 @@ export interface Provider {
   title: string;
 }
 
+/** Where somebody who signed in by a provider can sign out there. */
+export interface Farewell {
+  title: string;
+  address: string;
+}
+
+/** A provider that knows the person. */
+export interface LinkedProvider {
+  name: string;
+  title: string;
+  created_at: number;
+}
+
 export interface Site {
   workspace: { name: string };
   claimed: boolean;
@@ -42,6 +55,7 @@ export interface Passkey {
 }
 
 export interface Factors {
+  providers: LinkedProvider[];
   password: boolean;
   totp: boolean;
   recovery_codes_left: number;

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from freehold.storage.audit import guards
+
 revision = "0001"
 down_revision = None
 
@@ -19,6 +21,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_changes")),
         sqlite_autoincrement=True,
     )
+    op.create_table(
+        "audit_entries",
+        sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("action", sa.String(length=40), nullable=False),
+        sa.Column("workspace_id", sa.String(length=40), nullable=True),
+        sa.Column("actor", sa.String(length=40), nullable=True),
+        sa.Column("subject", sa.String(length=40), nullable=True),
+        sa.Column("outcome", sa.String(length=20), nullable=True),
+        sa.Column("entry", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("sequence", name=op.f("pk_audit_entries")),
+    )
+    for column in ("action", "actor", "subject", "workspace_id"):
+        op.create_index(op.f(f"ix_audit_entries_{column}_sequence"), "audit_entries", [column, "sequence"])
+    op.create_index(op.f("ix_audit_entries_at"), "audit_entries", ["at"])
+    for statement in guards(op.get_bind().dialect.name):
+        op.execute(sa.text(statement))
     op.create_table(
         "workspaces",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -59,6 +78,31 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_groups")),
         sa.UniqueConstraint("workspace_id", "name", name=op.f("uq_groups_workspace_id_name")),
+    )
+    op.create_table(
+        "guard_policies",
+        sa.Column("workspace_id", sa.String(length=40), nullable=False),
+        sa.Column("policy", sa.Text(), nullable=False),
+        sa.Column("changed_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspaces.id"], name=op.f("fk_guard_policies_workspace_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("workspace_id", name=op.f("pk_guard_policies")),
+    )
+    op.create_table(
+        "guard_values",
+        sa.Column("workspace_id", sa.String(length=40), nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("label", sa.String(length=100), nullable=False),
+        sa.Column("length", sa.Integer(), nullable=False),
+        sa.Column("head", sa.Integer(), nullable=False),
+        sa.Column("tail", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspaces.id"], name=op.f("fk_guard_values_workspace_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("workspace_id", "fingerprint", name=op.f("pk_guard_values")),
     )
     op.create_table(
         "limits",
@@ -238,6 +282,31 @@ def upgrade() -> None:
         sa.UniqueConstraint("credential", name=op.f("uq_passkeys_credential")),
     )
     op.create_index(op.f("ix_passkeys_user_id"), "passkeys", ["user_id"], unique=False)
+    op.create_table(
+        "provisioned_groups",
+        sa.Column("group_id", sa.String(length=40), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["group_id"], ["groups.id"], name=op.f("fk_provisioned_groups_group_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("group_id", name=op.f("pk_provisioned_groups")),
+    )
+    op.create_table(
+        "provisioned_users",
+        sa.Column("user_id", sa.String(length=40), nullable=False),
+        sa.Column("workspace_id", sa.String(length=40), nullable=False),
+        sa.Column("user_name", sa.String(length=254), nullable=False),
+        sa.Column("said", sa.Text(), nullable=False),
+        sa.Column("deactivated_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_provisioned_users_user_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspaces.id"], name=op.f("fk_provisioned_users_workspace_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_provisioned_users")),
+        sa.UniqueConstraint("workspace_id", "user_name", name=op.f("uq_provisioned_users_workspace_id_user_name")),
+    )
     op.create_table(
         "recovery_codes",
         sa.Column("id", sa.String(length=40), nullable=False),
