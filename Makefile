@@ -1,6 +1,6 @@
 # Freehold's few words. Everything works on a machine that has python3, make and a way to the package registries.
 .POSIX:
-.PHONY: setup up test test-fast lint types bench bench-peers web check lock
+.PHONY: setup up test test-fast soak lint types bench bench-peers web check lock
 PY = .venv/bin/python
 UV = .venv/bin/uv
 
@@ -24,9 +24,13 @@ setup: .venv/.dev
 up: .venv/.up
 	@.venv/bin/freehold up $(ARGS)
 
-# every test (what lacks its program is skipped with a line that says how to get it)
+# every test but the soak (what lacks its program is skipped with a line that says how to get it)
 test: setup
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -m "not soak" $(ARGS)
+
+# thousands of attacks, and measurements that want a quiet machine
+soak: setup
+	@$(PY) -m pytest -m soak $(ARGS)
 
 # the everyday tests: no browser, no whole stack, nothing slow
 test-fast: setup

@@ -101,6 +101,6 @@ def test_the_table_judges() -> None:
     rows = [{**figures, "name": "freehold"}, {**figures, "name": "nginx", "requests_per_second": 5000.0}]
     rows.append({"name": "litellm", "not_measured": "no registry"})
     told = results.table({"when": "", "machine": "", "python": "", "tokens_per_answer": 200, "rows": rows})
-    assert "| requests/s beside nginx | ≥ 0.4 | 0.20 | **not reached** |" in told
+    assert "| requests/s beside nginx `proxy_pass` | ≥ 0.4 | 0.20 | **not reached** |" in told
     assert "| added latency at half load, p50, ms | ≤ 0.6 | 0.50 | reached |" in told
     assert "| requests/s beside LiteLLM | ≥ 100 | not measured | |" in told

@@ -23,7 +23,7 @@ from tests.console.conftest import BUILT, PASSWORD, House
 from tests.console.test_signing import passkey_of
 from tests.identity.authenticator import Authenticator
 
-pytestmark = [BUILT, pytest.mark.slow]
+pytestmark = [BUILT, pytest.mark.slow, pytest.mark.soak]
 
 SAMPLES, RUNS = 600, 5
 Probe = Callable[[], Awaitable[object]]

@@ -81,6 +81,7 @@ def _fuzzed(name: str) -> tuple[str, int, int, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(find_spec("atheris") is None, reason="atheris is for Linux on x86-64: pip install atheris there")
 def test_a_minute_of_atheris_finds_nothing() -> None:
     with ThreadPoolExecutor(2) as pool:

@@ -17,7 +17,7 @@ from tests.conftest import Home, until
 from tests.gateway.acting import CHATS, Exchange, message, person, staged, vectors
 from tests.gateway.conftest import HEAD, LAST, chunk, delta
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 EXCHANGES, AT_ONCE = 10_000, 100
 NONCE = re.compile(rb"n[0-9a-f]{24}")

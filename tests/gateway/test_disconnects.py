@@ -18,7 +18,7 @@ from tests.conftest import Home, until
 from tests.gateway.acting import BODIES, CHATS, HI, Exchange, ask, begin, limit, message, person, staged, vectors
 from tests.gateway.conftest import HEAD, LAST, chunk, delta
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 LEAVERS = 1000
 AT_ONCE = 50

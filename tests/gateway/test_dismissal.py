@@ -124,6 +124,7 @@ async def test_who_waits_in_line_or_still_sends_is_dismissed_too(stage: Stage) -
     await until(lambda: stage.in_flight == 2)
     waiting = await several(stage, path, CHATS[path])
     key, secret = await keys.create_key(home.database, home.key, home.workspace.id, None, "slow")
+    assert await _known(stage, secret)  # from now on it is read from memory, in the turn in which it comes
     sent = message(home, path, CHATS[path], secret)
     sends = Exchange(*await asyncio.open_unix_connection(str(home.settings.layout.gateway_socket)))
     sends.writer.write(sent[:-5])

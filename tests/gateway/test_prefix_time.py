@@ -12,7 +12,7 @@ from freehold.protocol.ids import new_secret
 from tests.conftest import Home
 from tests.gateway.acting import staged
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 SAMPLES, RUNS = 1000, 3
 Probe = Callable[[], Awaitable[None]]

@@ -24,7 +24,7 @@ from tests.conftest import Home, until
 from tests.gateway.acting import BODIES, HI, ask, begin, held, limit, person, runner_for, vectors
 from tests.gateway.conftest import HEAD, LAST, Stage, chunk, delta
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 MONTH_REFILL = 2  # tokens that may come back while a round lasts
 

@@ -22,7 +22,7 @@ from tests.edge.door import Door, free_port, opened
 from tests.edge.frames import DATA, END_STREAM, RESET, frame, head, pseudo, talking
 from tests.edge.recorder import Recorded
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 TENANTS = ("localhost", "ai.example.org", "acme.example", "birch.example")
 REQUESTS = 10_000

@@ -38,7 +38,7 @@ from tests.edge.frames import (
 )  # fmt: skip
 from tests.edge.recorder import Recorded
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 STREAMS = 100
 """How many streams, and how many resets, one connection has."""

@@ -10,7 +10,7 @@ from tests.edge.recorder import Recorded
 from tests.hostile import grammar, vectors
 from tests.hostile.sending import Outcome
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 
 def _told(requests: list[Recorded]) -> list[grammar.Meant]:

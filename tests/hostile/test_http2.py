@@ -13,7 +13,7 @@ from tests.hostile import grammar, http2
 from tests.hostile.grammar import Meant
 from tests.hostile.sending import Outcome
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 FORGED = (http2.FORGED, b"evil.example", b"/v1/hidden/0")
 

@@ -21,7 +21,7 @@ from tests.hostile import servers
 from tests.hostile.sending import Outcome
 from tests.hostile.servers import Server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tests.conftest import until
 from tests.edge.door import Door, free_port, opened
 from tests.edge.recorder import Recorded
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 HEADS, BODIES, READERS = 1000, 200, 200
 SAMPLES, ROUNDS = 1500, 3

@@ -12,7 +12,7 @@ import pytest
 
 from tests.hostile.whole import Whole
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 SAMPLES, RUNS = 2000, 3
 PAIRS = {

@@ -26,7 +26,7 @@ async def test_a_conversation_returns_to_its_runner(tmp_path: Path) -> None:
         for number in range(50):
             seen = set()
             for _ in range(5):
-                with made.lease("ws", affinity=b"%d" % number) as runner:
+                with made.lease("ws", affinity=(b"%d" % number).strip) as runner:
                     seen.add(runner.runner.name)
             assert len(seen) == 1
 
@@ -35,7 +35,7 @@ async def test_conversations_are_spread(tmp_path: Path) -> None:
     async with pools(tmp_path, 4) as made:
         counts: dict[str, int] = {}
         for number in range(400):
-            with made.lease("ws", affinity=b"%d" % number) as runner:
+            with made.lease("ws", affinity=(b"%d" % number).strip) as runner:
                 counts[runner.runner.name] = counts.get(runner.runner.name, 0) + 1
         assert len(counts) == 4
         assert min(counts.values()) > 50
@@ -45,7 +45,7 @@ async def test_one_that_is_over_its_share_is_left_alone(tmp_path: Path) -> None:
     async with pools(tmp_path, 4) as made, contextlib.AsyncExitStack() as held:
         taken: dict[str, int] = {}
         for _ in range(16):
-            runner = held.enter_context(made.lease("ws", affinity=b"one hot conversation"))
+            runner = held.enter_context(made.lease("ws", affinity=b"one hot conversation".strip))
             taken[runner.runner.name] = taken.get(runner.runner.name, 0) + 1
         assert len(taken) == 4
         assert max(taken.values()) <= 6
@@ -95,7 +95,7 @@ async def test_a_failed_runner_gets_nothing_until_it_answers_a_probe(tmp_path: P
 
 async def test_one_to_avoid_is_avoided(tmp_path: Path) -> None:
     async with pools(tmp_path, 2) as made:
-        with made.lease("ws", affinity=b"x") as first:
+        with made.lease("ws", affinity=b"x".strip) as first:
             pass
-        with made.lease("ws", affinity=b"x", avoid=first) as second:
+        with made.lease("ws", affinity=b"x".strip, avoid=first) as second:
             assert second is not first

@@ -31,7 +31,7 @@ class Call:
 
     __slots__ = (
         "_body", "_held", "_received", "_source", "_transport", "_waiter", "arrived", "begun", "ended", "headers",
-        "id", "limits", "method", "size", "streaming", "target", "told_broken", "twice", "waiting_since",
+        "id", "limits", "method", "size", "streaming", "target", "task", "told_broken", "twice", "waiting_since",
     )  # fmt: skip
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -50,6 +50,7 @@ class Call:
         self.arrived = False  # the whole request
         self.begun = self.ended = self.streaming = False
         self.limits: list[tuple[bytes, bytes]] = []  # `x-ratelimit-*` of the answer
+        self.task: asyncio.Task[None] | None = None  # which serves it
         self.told_broken: Callable[[Refused | Unavailable], bytes] | None = None  # how its stream tells an error
         self.waiting_since: float | None = None  # a stream that has nothing to say yet: when it last said so
 

@@ -131,13 +131,13 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         elif call is not None and self.task is None and self._begun:
             self._begun = False
-            self.task = self._loop.create_task(self._run(call))
+            self.task = call.task = self._loop.create_task(self._run(call))
 
     async def _run(self, call: Call) -> None:
         try:
             await self._serve(call)
         finally:
-            self.task = None
+            self.task = call.task = call.told_broken = None  # what refers in a circle would wait for the collector
             self._finish(call)
 
     def _finish(self, call: Call) -> None:

@@ -37,9 +37,10 @@ class Dismissals:
         async with during(self._follow()):
             yield self
 
-    def under_way(self, principal: Principal) -> "UnderWay":
-        """A call of this principal, for the block. The block raises Refused 401 when the principal is dismissed."""
-        return UnderWay(self._under_way, principal)
+    def under_way(self, principal: Principal, task: asyncio.Task[None] | None) -> "UnderWay":
+        """A call of this principal, for the block, which `task` runs. The block raises Refused 401 when the principal
+        is dismissed."""
+        return UnderWay(self._under_way, principal, task)
 
     def note(self, change: Change) -> None:
         """A change of the feed."""
@@ -74,14 +75,13 @@ class UnderWay:
 
     __slots__ = ("_calls", "_dismissed", "_task", "principal")
 
-    def __init__(self, calls: "set[UnderWay]", principal: Principal) -> None:
+    def __init__(self, calls: "set[UnderWay]", principal: Principal, task: asyncio.Task[None] | None) -> None:
         self._calls = calls
-        self._task: asyncio.Task[object] | None = None
+        self._task = task
         self._dismissed = False
         self.principal = principal
 
     def __enter__(self) -> None:
-        self._task = asyncio.current_task()
         self._calls.add(self)
 
     def __exit__(

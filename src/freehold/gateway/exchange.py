@@ -14,7 +14,7 @@ from freehold.gateway.limits import LimitBook
 from freehold.gateway.relay import ChatReceiver, EmbeddingsReceiver, Unstarted, relay
 from freehold.identity.directory import Directory
 from freehold.identity.principal import Principal
-from freehold.isolation.pool import Member, Pools
+from freehold.isolation.pool import Affinity, Member, Pools
 from freehold.protocol import openai
 from freehold.protocol.dialect import Asked, Bounds, Dialect
 from freehold.protocol.errors import Unavailable
@@ -81,10 +81,11 @@ class Exchanges:
                 body = asked.encoded if hold.output_tokens == most else asked.capped(hold.output_tokens)
                 piecewise = asked.stream or engine.kind == "openai"  # whose pieces are to be counted: it is not ours
                 path = "/chat" if piecewise else "/chat/joined"
-                await self._ask(principal, path, body, receiver, affinity=asked.request.affinity())
+                await self._ask(principal, path, body, receiver, affinity=asked.request.affinity)
             finally:
-                hold.used(answer.tokens)
-                place.served(answer.tokens)
+                tokens = answer.tokens
+                hold.used(tokens)
+                place.served(tokens)
         if keep is not None:
             await keep(answer)
         answer.close()
@@ -115,7 +116,7 @@ class Exchanges:
         body: bytes,
         receiver: ChatReceiver | EmbeddingsReceiver,
         *,
-        affinity: bytes = b"",
+        affinity: Affinity | None = None,
     ) -> None:
         """Ask a runner; one that was gone before it said anything is replaced by another, once."""
         failed: tuple[Member, Unstarted] | None = None

@@ -69,7 +69,7 @@ class Routes:
         route = self._route(call.method, path)
         try:
             _demand(principal, route.scope)
-            with self._dismissals.under_way(principal):
+            with self._dismissals.under_way(principal, call.task):
                 await route.handler(call, principal)
         except (Refused, Unavailable) as error:
             fail(call, error, route.tell)
@@ -131,12 +131,13 @@ def _demand(principal: Principal, scope: Scope) -> None:
 
 def _secret(call: Call) -> str:
     """The one credential of the call, whichever header carries it. Raises Refused 400 when there are two."""
-    sent = [(name, value) for name in _CREDENTIAL_HEADERS if (value := call.header(name)) is not None]
+    sent = [name for name in _CREDENTIAL_HEADERS if name in call.headers]
     if len(sent) > 1:
         raise Refused("The request carries two credentials. Send one.", code="duplicate_header")
     if not sent:
         return ""
-    name, value = sent[0]
+    name = sent[0]
+    value = call.header(name) or ""
     if name != b"authorization":
         return value.strip()
     scheme, _, secret = value.partition(" ")

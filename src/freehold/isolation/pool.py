@@ -33,6 +33,10 @@ _SHARE = 1.25
 """How much of the mean load the runner that holds a conversation's cache may have."""
 
 
+Affinity = Callable[[], bytes]
+"""Gives what is equal for the exchanges of one conversation; asked only where there is a choice."""
+
+
 class LiveRunner(msgspec.Struct, frozen=True):
     """One runner as the supervisor sees it. `slots` is how many exchanges it serves at once."""
 
@@ -76,13 +80,14 @@ class _Pool:
     members: dict[str, Member] = field(default_factory=dict)
     outstanding: int = 0
 
-    def choose(self, affinity: bytes, avoid: Member | None) -> Member | None:
+    def choose(self, affinity: Affinity | None, avoid: Member | None) -> Member | None:
         free = [m for m in self.members.values() if m.free > 0 and m is not avoid]
         if len(free) <= 1:
             return free[0] if free else None
-        if affinity:
+        if affinity is not None:
+            same = affinity()
             bound = math.ceil(_SHARE * (self.outstanding + 1) / len(self.members))
-            ranked = max(free, key=lambda m: hashlib.blake2b(affinity, key=m.seed, digest_size=8).digest())
+            ranked = max(free, key=lambda m: hashlib.blake2b(same, key=m.seed, digest_size=8).digest())
             if ranked.outstanding < bound:
                 return ranked
         return min(free, key=lambda m: m.outstanding / m.runner.slots)
@@ -148,8 +153,8 @@ class Pools:
         pool = self._pools.get(workspace_id)
         return sum(m.runner.slots for m in pool.members.values() if m.probe_at is None) if pool else 0
 
-    def lease(self, workspace_id: str, *, affinity: bytes = b"", avoid: Member | None = None) -> Lease:
-        """A place of a runner. `affinity` is equal for the exchanges of one conversation; `avoid` has just failed.
+    def lease(self, workspace_id: str, *, affinity: Affinity | None = None, avoid: Member | None = None) -> Lease:
+        """A place of a runner. `avoid` has just failed.
 
         Raises Unavailable 503 when none is free.
         """

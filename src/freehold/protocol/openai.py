@@ -173,7 +173,7 @@ def parse(body: bytes, bounds: Bounds) -> Asked:
         raise wrong("stop", "Up to four non-empty texts.")
     request = ChatRequest(
         assistant=sent.model,
-        messages=tuple(_message(message, index) for index, message in enumerate(sent.messages)),
+        messages=tuple([_message(message, index) for index, message in enumerate(sent.messages)]),
         max_tokens=min(sent.max_completion_tokens or sent.max_tokens or max_tokens, max_tokens),
         temperature=sent.temperature,
         top_p=sent.top_p,
@@ -182,9 +182,7 @@ def parse(body: bytes, bounds: Bounds) -> Asked:
         stop=tuple(stop),
         seed=sent.seed,
         response_format=_response_format(sent.response_format),
-        tools=tuple(
-            Tool(t.function.name, t.function.description or "", t.function.parameters or {}) for t in sent.tools or ()
-        ),
+        tools=tuple([_tool(tool) for tool in sent.tools]) if sent.tools else (),
         tool_choice=_tool_choice(sent),
         parallel_tool_calls=bool(sent.parallel_tool_calls),
     )
@@ -322,11 +320,18 @@ def model_object(name: str, created: float) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": int(created), "owned_by": "freehold"}
 
 
+def _tool(sent: _Tool) -> Tool:
+    function = sent.function
+    return Tool(function.name, function.description or "", function.parameters or {})
+
+
 def _message(sent: _Message, index: int) -> Message:
     content = sent.content
     if isinstance(content, list):
         content = "\n".join(part.text if isinstance(part, _TextPart) else part.refusal for part in content)
-    calls = tuple(ToolCall(c.id, c.function.name, c.function.arguments) for c in sent.tool_calls or ())
+    calls: tuple[ToolCall, ...] = ()
+    if sent.tool_calls:
+        calls = tuple([ToolCall(c.id, c.function.name, c.function.arguments) for c in sent.tool_calls])
     if content is None and not calls:
         raise wrong(f"messages[{index}].content", "A message needs a text.")
     if sent.role == "tool" and not sent.tool_call_id:
