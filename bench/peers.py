@@ -84,7 +84,7 @@ def _pip(name: str, requirement: str) -> Callable[[Path], str]:
         environment = place / name
         uv = str(Path(sys.executable).with_name("uv"))
         if not environment.exists():
-            subprocess.run([uv, "venv", "-q", str(environment)], check=True)
+            subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(environment)], check=True)
             python = str(environment / "bin" / "python")
             subprocess.run([uv, "pip", "install", "-q", "--python", python, requirement], check=True)
         shown = subprocess.run(

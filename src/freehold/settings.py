@@ -99,7 +99,7 @@ class Limits(_Closed):
 @dataclass(frozen=True)
 class Audit(_Closed):
     """The tamper-evident log. `copies`: where a second copy of it goes, a folder or a URL each (docs/audit.md).
-    `keep_days`: how long entries stay before `freehold audit prune` may take them; 0: for ever."""
+    `keep_days`: how long entries stay at least before `freehold audit prune` may take them; 0: no such rule."""
 
     copies: tuple[str, ...] = ()
     keep_days: Count = 0

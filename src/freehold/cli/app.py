@@ -4,9 +4,11 @@ import typer
 
 from freehold import __version__
 from freehold.cli import (
+    audit,
     doctor,
     engine,
     group,
+    guard,
     instance,
     key,
     limit,
@@ -43,6 +45,8 @@ app.add_typer(model.app, name="model")
 app.add_typer(engine.app, name="engine")
 app.add_typer(workspace.app, name="workspace")
 app.add_typer(limit.app, name="limit")
+app.add_typer(guard.app, name="guard")
+app.add_typer(audit.app, name="audit")
 
 
 def _version(value: bool) -> None:
