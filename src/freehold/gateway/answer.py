@@ -67,11 +67,11 @@ class Answer:
         return self.end is not None
 
     @property
-    def tokens(self) -> tuple[int, int]:
-        """What prompt and answer have used: as the engine counted; unfinished, the estimate and what was said."""
+    def tokens(self) -> int:
+        """What the exchange has used: as the engine counted, or, unfinished, the estimated prompt and what was said."""
         if self.end is not None:
-            return self.end.usage.prompt, self.end.usage.completion
-        return self.prompt, self._said
+            return self.end.usage.prompt + self.end.usage.completion
+        return self.prompt + self._said
 
     def close(self) -> None:
         """Send the end of a complete answer."""

@@ -13,8 +13,6 @@ from freehold.admission.memory import MemoryStore
 from freehold.admission.queue import AdmissionQueue
 from freehold.admission.shared import SharedStore
 from freehold.admission.store import Store
-from freehold.audit.events import Keyed
-from freehold.audit.log import AuditLog
 from freehold.gateway.call import Call
 from freehold.gateway.connection import listening
 from freehold.gateway.dismissal import Dismissals
@@ -26,7 +24,6 @@ from freehold.gateway.notice import Notice
 from freehold.gateway.responses import Responses
 from freehold.gateway.routes import Routes, fail
 from freehold.gateway.tokens import ProviderBook, TokenDoor
-from freehold.gateway.trail import Trail
 from freehold.identity.directory import Directory
 from freehold.isolation.pool import Pools
 from freehold.protocol.errors import Refused, Unavailable
@@ -47,7 +44,6 @@ async def gateway(settings: Settings, worker: int = 0) -> AsyncIterator[None]:
         ProviderBook(database).running() as trusted,
         Dismissals(database).running() as dismissals,
         _store(settings) as store,
-        AuditLog.of(layout) as log,
         Pools(layout.pool_file).running() as pools,
     ):
         door = TokenDoor(database, trusted, lambda: directory.seq)
@@ -68,9 +64,8 @@ async def gateway(settings: Settings, worker: int = 0) -> AsyncIterator[None]:
             },
         )
         pools.on_change(queue.changed)
-        trail = Trail(log, Keyed(layout.secret("audit-hash")))
-        exchanges = Exchanges(settings, directory, engines, limits, Limiter(store), queue, pools, trail)
-        routes = Routes(exchanges, Responses(exchanges, database), dismissals, trail)
+        exchanges = Exchanges(settings, directory, engines, limits, Limiter(store), queue, pools)
+        routes = Routes(exchanges, Responses(exchanges, database), dismissals)
 
         async def serve(call: Call) -> None:
             try:

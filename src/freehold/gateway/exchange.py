@@ -1,19 +1,17 @@
 """The whole way of a request, on one screen. Called by `routes`; every line may refuse by raising.
 
-Places that are kept for what is to come: the guard, verified answers.
+Places that are kept for what is to come: the audit's intent and outcome, the guard, verified answers.
 """
 
 from collections.abc import Awaitable, Callable
 
 from freehold.admission.limits import Charge, Limiter
 from freehold.admission.queue import AdmissionQueue
-from freehold.audit.events import Kind
 from freehold.gateway.answer import Answer
 from freehold.gateway.call import Call
 from freehold.gateway.engines import EngineBook
 from freehold.gateway.limits import LimitBook
 from freehold.gateway.relay import ChatReceiver, EmbeddingsReceiver, Unstarted, relay
-from freehold.gateway.trail import Trail
 from freehold.identity.directory import Directory
 from freehold.identity.principal import Principal
 from freehold.isolation.pool import Affinity, Member, Pools
@@ -39,7 +37,6 @@ class Exchanges:
         limiter: Limiter,
         queue: AdmissionQueue,
         pools: Pools,
-        trail: Trail,
     ) -> None:
         self._settings = settings.gateway
         self.max_body = settings.edge.max_body_bytes
@@ -52,16 +49,13 @@ class Exchanges:
         self._limiter = limiter
         self._queue = queue
         self._pools = pools
-        self._trail = trail
 
     async def chat(self, call: Call, principal: Principal, dialect: Dialect) -> None:
         """`POST /v1/chat/completions` and `/v1/messages`."""
         asked = dialect.parse(await call.body(self.max_body), self.bounds)
-        await self.answer(call, principal, asked, Kind.CHAT if dialect is openai else Kind.MESSAGES)
+        await self.answer(call, principal, asked)
 
-    async def answer(
-        self, call: Call, principal: Principal, asked: Asked, kind: Kind, *, keep: Keep | None = None
-    ) -> None:
+    async def answer(self, call: Call, principal: Principal, asked: Asked, *, keep: Keep | None = None) -> None:
         """Answer what was asked. `keep` is awaited with the whole answer before the client sees its end."""
         engine = self.engines.allowed(principal, asked.request.assistant, kind="chat")
         prompt, most = len(asked.encoded) // _BYTES_PER_TOKEN, asked.request.max_tokens or self.bounds.max_tokens
@@ -71,7 +65,6 @@ class Exchanges:
         if asked.stream:
             call.waits()
         async with (
-            self._trail.exchange(call, principal, engine, kind) as told,
             self._limiter.hold(Charge(principal.workspace_id, subjects, prompt, most), call.id) as hold,
             self._queue.place(
                 principal.workspace_id,
@@ -90,9 +83,9 @@ class Exchanges:
                 path = "/chat" if piecewise else "/chat/joined"
                 await self._ask(principal, path, body, receiver, affinity=asked.request.affinity)
             finally:
-                told.input_tokens, told.output_tokens = answer.tokens
-                hold.used(told.input_tokens + told.output_tokens)
-                place.served(told.input_tokens + told.output_tokens)
+                tokens = answer.tokens
+                hold.used(tokens)
+                place.served(tokens)
         if keep is not None:
             await keep(answer)
         answer.close()
@@ -105,7 +98,6 @@ class Exchanges:
         prompt = len(request.encoded) // _BYTES_PER_TOKEN
         subjects = self._limits.subjects(principal, engine.name, call.address)
         async with (
-            self._trail.exchange(call, principal, engine, Kind.EMBEDDINGS) as told,
             self._limiter.hold(Charge(principal.workspace_id, subjects, prompt, 0), call.id) as hold,
             self._queue.place(
                 principal.workspace_id, engine.name, principal.holder, size=len(request.encoded)
@@ -113,7 +105,6 @@ class Exchanges:
         ):
             call.limits = hold.headers()
             await self._ask(principal, "/embeddings", request.encoded, receiver)
-            told.input_tokens = receiver.result.prompt_tokens
             hold.used(receiver.result.prompt_tokens)
             place.served(receiver.result.prompt_tokens)
         call.reply(openai.embeddings_object(request, receiver.result))

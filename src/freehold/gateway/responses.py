@@ -6,7 +6,6 @@ the client sees the end of the answer, so that the id it gets is good.
 
 import msgspec
 
-from freehold.audit.events import Kind
 from freehold.gateway.answer import Answer
 from freehold.gateway.call import Call
 from freehold.gateway.exchange import Exchanges
@@ -43,9 +42,7 @@ class Responses:
                     connection, _whose(principal), StoredResponse(writer.id, request.previous_id, body, items)
                 )
 
-        await exchanges.answer(
-            call, principal, request.asked(before), Kind.RESPONSES, keep=keep if request.stored else None
-        )
+        await exchanges.answer(call, principal, request.asked(before), keep=keep if request.stored else None)
 
     async def get(self, call: Call, principal: Principal) -> None:
         """`GET /v1/responses/{response}`."""

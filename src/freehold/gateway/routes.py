@@ -14,7 +14,6 @@ from freehold.gateway.call import Call
 from freehold.gateway.dismissal import Dismissals
 from freehold.gateway.exchange import Exchanges
 from freehold.gateway.responses import Responses
-from freehold.gateway.trail import Trail
 from freehold.identity import roles
 from freehold.identity.principal import Principal, Scope
 from freehold.protocol import anthropic, openai
@@ -41,9 +40,8 @@ class Route(msgspec.Struct, frozen=True):
 class Routes:
     """Finds the handler of a call and runs it."""
 
-    def __init__(self, exchanges: Exchanges, responses: Responses, dismissals: Dismissals, trail: Trail) -> None:
+    def __init__(self, exchanges: Exchanges, responses: Responses, dismissals: Dismissals) -> None:
         self._exchanges = exchanges
-        self._trail = trail
         self._dismissals = dismissals
         self.table: dict[str, dict[str, Route]] = {
             "/v1/models": {"GET": Route(self._models, "models")},
@@ -65,14 +63,9 @@ class Routes:
         if path == "/healthz" and call.method == "GET":
             call.reply(b'{"status":"ok"}')
             return
-        host = call.header(b"x-freehold-host") or ""
-        directory = self._exchanges.directory
-        try:
-            principal = await directory.authenticate(_secret(call), host=host, address=call.address)
-        except Refused as error:
-            if error.status in (401, 429):
-                self._trail.not_let_in(call, directory.places.workspace_of(host))
-            raise
+        principal = await self._exchanges.directory.authenticate(
+            _secret(call), host=call.header(b"x-freehold-host") or "", address=call.address
+        )
         route = self._route(call.method, path)
         try:
             _demand(principal, route.scope)
