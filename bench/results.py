@@ -73,7 +73,8 @@ WANTED: list[tuple[str, Callable[[Rows], float], str, float]] = [
 _WORDS = """{when}, {machine}, Python {python}. Made by `make bench-peers`.
 
 One core for the server under test, the other for mock engine and load generator. An answer has {tokens_per_answer}
-tokens. Added latency is an open loop's at half of the server's own rate (at most 4,000/s), less the mock engine's own;
+tokens. Added latency is an open loop's at half of the server's own rate (at most 4,000/s), less the mock engine's own
+p50 at that rate;
 added time to first token is at 20 streams a second of an engine that takes 20 ms to the first token and 5 ms to each
 further one. The gateway is measured with key check, limits and fair queue at work, over the Unix sockets that it has;
 the peers over loopback TCP, which is what they have. nginx is `proxy_pass` as it comes (a new connection to the

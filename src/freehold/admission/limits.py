@@ -89,12 +89,34 @@ _OF_MONTH = _Measure(b"M", "tokens per month", MONTH)
 _PLACES = b"c"
 
 
+class _Plan(msgspec.Struct, frozen=True):
+    """What the limits of some subjects ask of the store, but for an exchange's amounts. Made once for each set of them.
+
+    `rates`: key, limit, period (µs), whether of tokens. The rest are the tightest of their kind; none is very large.
+    """
+
+    subjects: tuple[Subject, ...]
+    measures: list[tuple[Subject, _Measure]]
+    rates: list[tuple[bytes, int, float, bool]]
+    slots: list[Slot]
+    holders: list[Subject]  # whose slots
+    inputs: Subject | None  # who may send least
+    largest_input: int
+    largest_output: int
+    least_tokens: int
+
+
+_UNBOUND = 1 << 62
+_MOST_PLANS = 10_000
+
+
 class Limiter:
     """Reserves and settles. `secret` keys the hashes by which the store knows its subjects."""
 
     def __init__(self, store: Store, secret: bytes = b"") -> None:
         self._store = store
         self._secret = secret[:64]
+        self._plans: dict[tuple[str, int], _Plan] = {}
         self.lasting = 1.0
         """How long (s) exchanges that hold a place last, on the average."""
 
@@ -104,6 +126,43 @@ class Limiter:
         Raises Refused 429 with the time to come back, 400 for a prompt that is too large, Unavailable from the store.
         """
         return Hold(self, charge, lease)
+
+    def plan(self, workspace_id: str, subjects: tuple[Subject, ...]) -> _Plan:
+        """For `Hold`: the plan of these subjects, remembered by what they are in memory."""
+        name = workspace_id, id(subjects)
+        plan = self._plans.get(name)
+        if plan is None or plan.subjects is not subjects:
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
+            plan = self._plans[name] = self._planned(workspace_id, subjects)
+        return plan
+
+    def _planned(self, workspace_id: str, subjects: tuple[Subject, ...]) -> _Plan:
+        measures: list[tuple[Subject, _Measure]] = []
+        rates: list[tuple[bytes, int, float, bool]] = []
+        slots: list[Slot] = []
+        holders: list[Subject] = []
+        inputs, largest_input, largest_output, least_tokens = None, _UNBOUND, _UNBOUND, _UNBOUND
+        for subject in subjects:
+            limits, key = subject.limits, self.key(workspace_id, subject)
+            for what, limit in (
+                (_REQUESTS, limits.requests_per_minute),
+                (_OF_MINUTE, limits.tokens_per_minute),
+                (_OF_DAY, limits.tokens_per_day),
+                (_OF_MONTH, limits.tokens_per_month),
+            ):
+                if limit is not None:
+                    measures.append((subject, what))
+                    rates.append((key + what.mark, limit, what.period, what.of_tokens))
+                    least_tokens = min(least_tokens, limit) if what.of_tokens else least_tokens
+            if limits.concurrent is not None:
+                slots.append(Slot(key + _PLACES, limits.concurrent))
+                holders.append(subject)
+            if limits.largest_input is not None and limits.largest_input < largest_input:
+                inputs, largest_input = subject, limits.largest_input
+            if limits.largest_output is not None:
+                largest_output = min(largest_output, limits.largest_output)
+        return _Plan(subjects, measures, rates, slots, holders, inputs, largest_input, largest_output, least_tokens)
 
     def take(self, rates: list[Rate], slots: list[Slot], lease: str) -> Awaitable[Taken]:
         """For `Hold`: ask the store."""
@@ -126,16 +185,15 @@ class Hold:
     """What one exchange has reserved. `output_tokens` is how long its answer may be."""
 
     __slots__ = (
-        "_began", "_charge", "_lease", "_limiter", "_measures", "_rates", "_slots", "_taken", "_used", "output_tokens",
+        "_began", "_charge", "_lease", "_limiter", "_plan", "_rates", "_taken", "_used", "output_tokens",
     )  # fmt: skip
 
     def __init__(self, limiter: Limiter, charge: Charge, lease: str) -> None:
         self._limiter = limiter
         self._charge = charge
         self._lease = lease
+        self._plan = limiter.plan(charge.workspace_id, charge.subjects) if charge.subjects else None
         self._rates: list[Rate] = []
-        self._measures: list[tuple[Subject, _Measure]] = []
-        self._slots: list[Slot] = []
         self._taken: Taken | None = None
         self._used = charge.input_tokens
         self.output_tokens = charge.output_tokens
@@ -145,112 +203,92 @@ class Hold:
         self._used = tokens
 
     async def __aenter__(self) -> "Hold":
-        if not self._charge.subjects:
+        plan = self._plan
+        if plan is None:
             return self
-        self._reckon(self._charge.output_tokens)
-        if not self._rates and not self._slots:
+        self._reckon(plan, self._charge.output_tokens)
+        if not self._rates and not plan.slots:
             return self
-        taken = await self._limiter.take(self._rates, self._slots, self._lease)
-        if taken.refused is not None and (shorter := self._shorter(taken)):
-            self._reckon(shorter)
-            taken = await self._limiter.take(self._rates, self._slots, self._lease)
+        taken = await self._limiter.take(self._rates, plan.slots, self._lease)
+        if taken.refused is not None and (shorter := self._shorter(plan, taken)):
+            self._reckon(plan, shorter)
+            taken = await self._limiter.take(self._rates, plan.slots, self._lease)
         if taken.refused is not None:
-            raise self._refusal(taken)
+            raise self._refusal(plan, taken)
         self._taken = taken
         self._began = time.monotonic()
         return self
 
-    def _shorter(self, taken: Taken) -> int:
+    def _shorter(self, plan: _Plan, taken: Taken) -> int:
         """The answer that what is left can pay for, when the whole one is too long and a useful one is not; else 0."""
         index = taken.refused or 0
-        if index >= len(self._rates) or not self._measures[index][1].of_tokens:
+        if index >= len(self._rates) or not plan.measures[index][1].of_tokens:
             return 0
-        tokens = [left for left, (_, what) in zip(taken.remaining, self._measures, strict=True) if what.of_tokens]
+        tokens = [left for left, (_, what) in zip(taken.remaining, plan.measures, strict=True) if what.of_tokens]
         answer = min(tokens) - self._charge.input_tokens
         return answer if _SHORTEST_ANSWER <= answer < self.output_tokens else 0
 
     async def __aexit__(self, *_: object) -> None:
-        taken, used = self._taken, self._used
-        if taken is None:
+        plan, taken, used = self._plan, self._taken, self._used
+        if plan is None or taken is None:
             return
         changes = [
-            Change(rate.key, rate.limit, rate.period, used - rate.cost, end)
-            for rate, (_, what), end in zip(self._rates, self._measures, taken.ends, strict=True)
-            if what.of_tokens and rate.cost != used
+            Change(key, limit, period, used - rate.cost, end)
+            for rate, (key, limit, period, of_tokens), end in zip(self._rates, plan.rates, taken.ends, strict=True)
+            if of_tokens and rate.cost != used
         ]
-        if changes or self._slots:
+        if changes or plan.slots:
             seconds = time.monotonic() - self._began
-            settling = self._limiter.settle(changes, self._slots, self._lease, seconds)
+            settling = self._limiter.settle(changes, plan.slots, self._lease, seconds)
             if settling is not None:
                 await asyncio.shield(settling)
 
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """`x-ratelimit-*` as OpenAI says them: of the tightest limit of each sort."""
-        if self._taken is None:
-            return []
-        requests: tuple[float, Rate, int] | None = None
-        tokens: tuple[float, Rate, int] | None = None
-        for rate, (_, what), left in zip(self._rates, self._measures, self._taken.remaining, strict=True):
-            share = left / rate.limit
-            if what.of_tokens:
-                if tokens is None or share < tokens[0]:
-                    tokens = (share, rate, left)
-            elif requests is None or share < requests[0]:
-                requests = (share, rate, left)
-        return (_headers(b"requests", *requests[1:]) if requests else []) + (
-            _headers(b"tokens", *tokens[1:]) if tokens else []
+    def headers(self) -> bytes:
+        """`x-ratelimit-*` as OpenAI says them, of the tightest limit of each sort: whole lines of a head."""
+        plan, taken = self._plan, self._taken
+        if plan is None or taken is None:
+            return b""
+        requests: Rate | None = None
+        tokens: Rate | None = None
+        share_of_requests = share_of_tokens = 2.0
+        left_of_requests = left_of_tokens = 0
+        for rate, (_, limit, _, of_tokens), left in zip(self._rates, plan.rates, taken.remaining, strict=True):
+            share = left / limit
+            if of_tokens:
+                if share < share_of_tokens:
+                    share_of_tokens, tokens, left_of_tokens = share, rate, left
+            elif share < share_of_requests:
+                share_of_requests, requests, left_of_requests = share, rate, left
+        return (_HEAD_OF_REQUESTS % _figures(requests, left_of_requests) if requests is not None else b"") + (
+            _HEAD_OF_TOKENS % _figures(tokens, left_of_tokens) if tokens is not None else b""
         )
 
-    def _reckon(self, budget: int) -> None:
+    def _reckon(self, plan: _Plan, budget: int) -> None:
         """What is asked of the store when the answer has at most `budget` tokens."""
-        charge = self._charge
-        prompt = charge.input_tokens
-        for subject in charge.subjects:
-            limits = subject.limits
-            if limits.largest_input is not None and prompt > limits.largest_input:
-                raise Refused(
-                    f"The prompt is longer than this {_WORDS[subject.kind]} may send. Shorten it.",
-                    code="input_too_large",
-                )
-            if limits.largest_output is not None:
-                budget = min(budget, limits.largest_output)
-            for limit in (limits.tokens_per_minute, limits.tokens_per_day, limits.tokens_per_month):
-                if limit is not None:
-                    budget = min(budget, max(1, limit - prompt))
-        self.output_tokens = budget
+        prompt = self._charge.input_tokens
+        if prompt > plan.largest_input and plan.inputs is not None:
+            raise Refused(
+                f"The prompt is longer than this {_WORDS[plan.inputs.kind]} may send. Shorten it.",
+                code="input_too_large",
+            )
+        self.output_tokens = budget = min(budget, plan.largest_output, max(1, plan.least_tokens - prompt))
         cost = prompt + budget
-        self._rates, self._measures, self._slots = [], [], []
-        for subject in charge.subjects:
-            limits = subject.limits
-            key = self._limiter.key(charge.workspace_id, subject)
-            if limits.requests_per_minute is not None:
-                self._rate(subject, _REQUESTS, key, limits.requests_per_minute, 1)
-            if limits.tokens_per_minute is not None:
-                self._rate(subject, _OF_MINUTE, key, limits.tokens_per_minute, cost)
-            if limits.tokens_per_day is not None:
-                self._rate(subject, _OF_DAY, key, limits.tokens_per_day, cost)
-            if limits.tokens_per_month is not None:
-                self._rate(subject, _OF_MONTH, key, limits.tokens_per_month, cost)
-            if limits.concurrent is not None:
-                self._slots.append(Slot(key + _PLACES, limits.concurrent))
+        self._rates = [
+            Rate(key, limit, period, cost if of_tokens else 1) for key, limit, period, of_tokens in plan.rates
+        ]
 
-    def _rate(self, subject: Subject, what: _Measure, key: bytes, limit: int, cost: int) -> None:
-        self._rates.append(Rate(key + what.mark, limit, what.period, cost))
-        self._measures.append((subject, what))
-
-    def _refusal(self, taken: Taken) -> Refused:
+    def _refusal(self, plan: _Plan, taken: Taken) -> Refused:
         index = taken.refused or 0
         if index >= len(self._rates):
-            slot = self._slots[index - len(self._rates)]
-            holders = [subject for subject in self._charge.subjects if subject.limits.concurrent is not None]
-            whose = _WORDS[holders[index - len(self._rates)].kind]
+            slot = plan.slots[index - len(self._rates)]
+            whose = _WORDS[plan.holders[index - len(self._rates)].kind]
             return Refused(
                 f"As many requests of this {whose} are at work as may be at once. Wait for one of them to end.",
                 status=429,
                 code="concurrency_limit_exceeded",
                 retry_after=max(1.0, self._limiter.lasting / slot.limit),
             )
-        subject, what = self._measures[index]
+        subject, what = plan.measures[index]
         whose = _WORDS[subject.kind]
         if taken.wait == math.inf:
             return Refused(
@@ -270,13 +308,16 @@ def _tag(secret: bytes, workspace_id: str) -> bytes:
     return hashlib.blake2b(workspace_id.encode(), digest_size=4, key=secret).digest()
 
 
-def _headers(sort: bytes, rate: Rate, left: int) -> list[tuple[bytes, bytes]]:
+def _head_of(sort: bytes) -> bytes:
+    return b"".join(b"x-ratelimit-%b-%b: %b\r\n" % (what, sort, b"%b") for what in (b"limit", b"remaining", b"reset"))
+
+
+_HEAD_OF_REQUESTS, _HEAD_OF_TOKENS = _head_of(b"requests"), _head_of(b"tokens")
+
+
+def _figures(rate: Rate, left: int) -> tuple[bytes, bytes, bytes]:
     reset = (rate.limit - left) * rate.period / rate.limit / MICROSECONDS
-    return [
-        (b"x-ratelimit-limit-" + sort, b"%d" % rate.limit),
-        (b"x-ratelimit-remaining-" + sort, b"%d" % left),
-        (b"x-ratelimit-reset-" + sort, duration(reset).encode()),
-    ]
+    return b"%d" % rate.limit, b"%d" % left, duration(reset).encode()
 
 
 def duration(seconds: float) -> str:

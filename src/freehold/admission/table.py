@@ -21,6 +21,7 @@ from freehold.protocol.errors import Unavailable
 ROWS = 1 << 18
 
 _PROBES = 64
+_MOST_PLACES = 10_000
 _WORKERS = 32
 _MAGIC = b"FHLIMIT2"
 _BOOT = struct.Struct("@8s16s")
@@ -51,6 +52,8 @@ class Table:
         self._slots_at = _RATES_AT + rows * _RATE.size
         self._salt = 1
         self._worker = 0
+        self._rate_of: dict[bytes, int] = {}  # where a key's row was last; the row says whether it still is there
+        self._slot_of: dict[bytes, int] = {}
 
     def begin(self, clock: int, wall: int) -> int:
         """How far (µs) the file's time is ahead of `clock`, since boot. `wall` is what a new file or boot starts at."""
@@ -114,12 +117,16 @@ class Table:
     def find_rate(self, key: bytes, now: int, given: Collection[int]) -> tuple[int, int]:
         """Where the key's row is, or the first that it can have that is not one of `given`; and its arrival."""
         mapped, rows = self._map, self._rows
+        at = self._rate_of.get(key)
+        if at is not None and mapped[at : at + 16] == key:
+            return at, self.arrival(at)
         row = self._first(key, rows)
         reusable: int | None = None
         for _ in range(_PROBES):
             at = _RATES_AT + row * 24
             found, arrival = _RATE.unpack_from(mapped, at)
             if found == key:
+                _keep(self._rate_of, key, at)
                 return at, arrival
             if reusable is None and arrival <= now and at not in given:
                 reusable = at
@@ -132,6 +139,9 @@ class Table:
 
     def known_rate(self, key: bytes) -> int | None:
         """Where the key's row is, if it has one."""
+        at = self._rate_of.get(key)
+        if at is not None and self._map[at : at + 16] == key:
+            return at
         row = self._first(key, self._rows)
         for _ in range(_PROBES):
             at = _RATES_AT + row * 24
@@ -157,12 +167,16 @@ class Table:
     # --- slots
     def find_slot(self, key: bytes, given: Collection[int]) -> int:
         """Where the key's row is, or the first that it can have that is not one of `given`."""
+        at = self._slot_of.get(key)
+        if at is not None and self._map[at : at + 16] == key:
+            return at
         row = self._first(key, self._slot_rows)
         reusable: int | None = None
         for _ in range(_PROBES):
             at = self._slots_at + row * _SLOT.size
             found = self._map[at : at + 16]
             if found == key:
+                _keep(self._slot_of, key, at)
                 return at
             if reusable is None and at not in given and not any(self._map[at + 16 : at + _SLOT.size]):
                 reusable = at
@@ -175,6 +189,9 @@ class Table:
 
     def known_slot(self, key: bytes) -> int | None:
         """Where the key's row is, if it has one."""
+        at = self._slot_of.get(key)
+        if at is not None and self._map[at : at + 16] == key:
+            return at
         row = self._first(key, self._slot_rows)
         for _ in range(_PROBES):
             at = self._slots_at + row * _SLOT.size
@@ -210,6 +227,12 @@ class Table:
 
     def _first(self, key: bytes, rows: int) -> int:
         return ((int.from_bytes(key, "little") * self._salt & _WORD) >> 96) * rows >> 32
+
+
+def _keep(places: dict[bytes, int], key: bytes, at: int) -> None:
+    if len(places) >= _MOST_PLACES:
+        places.clear()
+    places[key] = at
 
 
 def _boot_id() -> bytes:

@@ -49,7 +49,7 @@ class Call:
         self._source: Flow | None = None
         self.arrived = False  # the whole request
         self.begun = self.ended = self.streaming = False
-        self.limits: list[tuple[bytes, bytes]] = []  # `x-ratelimit-*` of the answer
+        self.limits = b""  # `x-ratelimit-*` of the answer, as lines of its head
         self.task: asyncio.Task[None] | None = None  # which serves it
         self.told_broken: Callable[[Refused | Unavailable], bytes] | None = None  # how its stream tells an error
         self.waiting_since: float | None = None  # a stream that has nothing to say yet: when it last said so
@@ -183,6 +183,5 @@ class Call:
 
     def _head(self, head: bytes, headers: Headers, length: bytes, rest: bytes) -> None:
         self.begun = True
-        rows = [*self.limits, *headers]
-        more = b"".join([b"%b: %b\r\n" % row for row in rows]) if rows else b""
-        self._write(b"%b%b%bx-request-id: %b\r\n\r\n%b" % (head, length, more, self.id.encode(), rest))
+        more = b"".join([b"%b: %b\r\n" % row for row in headers]) if headers else b""
+        self._write(b"%b%b%b%bx-request-id: %b\r\n\r\n%b" % (head, length, self.limits, more, self.id.encode(), rest))

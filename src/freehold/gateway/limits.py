@@ -10,6 +10,8 @@ from freehold.storage import limits
 from freehold.storage.changes import Topic
 from freehold.storage.engine import Database
 
+_MOST_FOUND = 10_000
+
 EACH = "*"
 """The subject that stands for each of its kind, unless one has limits of its own."""
 
@@ -22,6 +24,7 @@ class LimitBook(Book):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._sets: dict[str, dict[tuple[str, str], LimitSet]] = {}
+        self._found: dict[tuple[str, tuple[str, ...], str, str], tuple[Subject, ...]] = {}
 
     async def read(self, connection: AsyncConnection) -> None:
         """Read all limits."""
@@ -30,12 +33,24 @@ class LimitBook(Book):
             found = msgspec.json.decode(limit.bounds, type=LimitSet)
             book.setdefault(limit.workspace_id, {})[(limit.kind, limit.subject)] = found
         self._sets = book
+        self._found = {}
 
     def subjects(self, principal: Principal, assistant: str, address: str) -> tuple[Subject, ...]:
         """Everyone whose limits an exchange of this principal counts against."""
         sets = self._sets.get(principal.workspace_id)
         if not sets:
             return ()
+        asked = principal.credential_id, principal.groups, assistant, address
+        found = self._found.get(asked)
+        if found is None:
+            if len(self._found) >= _MOST_FOUND:
+                self._found.clear()
+            found = self._found[asked] = self._find(sets, principal, assistant, address)
+        return found
+
+    def _find(
+        self, sets: dict[tuple[str, str], LimitSet], principal: Principal, assistant: str, address: str
+    ) -> tuple[Subject, ...]:
         asked: list[tuple[Kind, str]] = [
             ("workspace", principal.workspace_id),
             *(("group", group) for group in principal.groups),
