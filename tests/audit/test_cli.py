@@ -126,13 +126,13 @@ def test_prune_needs_two(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Non
     held = layout.state / "held"
     held.write_bytes(kept.read_bytes())
     value(layout, "search")
-    monkeypatch.setattr(commands, "_uid", lambda: 1000)
+    monkeypatch.setattr(commands, "login_user", lambda: 1000)
     assert run(layout, "prune").exit_code == 1
     asked = value(layout, "prune", "--before", "2099-01-01")
     assert asked["end"] == 4096
     assert run(layout, "prune", "--confirm", asked["request"]).exit_code == 1
     assert (layout.audit / "tile/entries/000").exists()
-    monkeypatch.setattr(commands, "_uid", lambda: 1001)
+    monkeypatch.setattr(commands, "login_user", lambda: 1001)
     assert value(layout, "prune", "--confirm", asked["request"]) == {"end": 4096, "bundles": 16}
     report = value(layout, "verify", "--held", held)
     assert report["logs"][str(layout.audit)]["pruned"] == 4096

@@ -83,11 +83,13 @@ def test_killed_writers_lose_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_writers_killed_three_hundred_times_lose_nothing(tmp_path: Path) -> None:
     rounds(tmp_path / "audit", 100)
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("before", [250, 4090], ids=["a tile", "a segment"])
 def test_a_writer_killed_before_each_of_its_calls_loses_nothing(before: int, tmp_path: Path) -> None:
     """The writer passes the border of a tile (and of a segment of the journal); it dies once before every call."""

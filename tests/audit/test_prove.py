@@ -31,6 +31,7 @@ def test_the_checker_accepts_what_is_proved(size: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_the_checker_accepts_every_entry_of_a_large_log(tmp_path: Path) -> None:
     folder = tmp_path / "audit"
     make(folder, 70_000, batch=250)

@@ -51,6 +51,7 @@ def test_roots_and_inclusion_at_every_size() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_inclusion_of_every_entry_and_growth_between_all_sizes() -> None:
     read = reader(LEAVES)
     roots = [checker.mth(LEAVES[:size]) for size in range(301)]

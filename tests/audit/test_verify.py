@@ -101,6 +101,7 @@ def test_tampering_is_found(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", CASES)
 def test_three_thousand_ways_to_tamper_are_found(kind: str, tmp_path: Path) -> None:
     assert tamper(made(kind, tmp_path), kind, 3000, seed=time.time_ns()) == 3000
@@ -218,6 +219,7 @@ def test_a_signed_entry_in_another_ones_place_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_it_is_quick(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     make(folder, 120_000, batch=250)

@@ -142,6 +142,7 @@ def test_text_without_values_is_left_alone() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_ten_thousand_values_in_twelve_ways_are_all_found_and_the_owners_own_are_let_through() -> None:
     values = _many(10_050)[:10_000]
     assert len(values) == 10_000
@@ -157,6 +158,7 @@ def test_ten_thousand_values_in_twelve_ways_are_all_found_and_the_owners_own_are
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("shape", sorted(guard_corpus.hostile(100)))
 def test_hostile_text_is_searched_in_bounded_time(shape: str) -> None:
     import time

@@ -63,6 +63,7 @@ def test_any_text_in_any_pieces_gives_the_same(strict: Guard, parts: list[str], 
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_thousand_random_cuts_of_every_labelled_string_give_the_same(strict: Guard) -> None:
     rng = random.Random(1)  # noqa: S311
     labelled = [text for text, spans in guard_corpus.labelled(rng, 150) if spans]
@@ -123,6 +124,7 @@ def test_a_card_in_a_long_run_of_digits_is_still_found(strict: Guard) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("shape", sorted(guard_corpus.hostile(100)))
 def test_a_hostile_megabyte_takes_little_time(default: Guard, shape: str) -> None:
     text = guard_corpus.hostile(1_000_000)[shape]
@@ -136,6 +138,7 @@ def test_a_hostile_megabyte_takes_little_time(default: Guard, shape: str) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_plain_text_is_fast(default: Guard) -> None:
     text = guard_corpus.prose(1 << 20)
     default.text("answer", text)

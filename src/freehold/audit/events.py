@@ -26,7 +26,7 @@ Digest = NewType("Digest", str)
 or of a payload beside the tree, which is salted."""
 
 _FORMS: dict[str, Callable[[str], object]] = {
-    "Id": re.compile(r"[a-z]{1,8}_[A-Za-z0-9_-]{16}(?:-[0-9]{2})?", re.ASCII).fullmatch,
+    "Id": re.compile(r"[a-z]{1,8}_[A-Za-z0-9_-]{16}(?:-[0-9]{2,9})?", re.ASCII).fullmatch,
     "KeyedHash": re.compile(r"kh_[A-Za-z0-9_-]{22}", re.ASCII).fullmatch,
     "Digest": re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch,
 }

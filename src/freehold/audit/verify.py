@@ -88,7 +88,8 @@ class _Check:
         self._files: set[str] = set()  # those that nothing asked for yet
         self._found: frozenset[str] = frozenset()
         self._parts: dict[str, list[str]] = {}
-        self._grown = 0
+        self._grown = 0  # entries of the log after we looked
+        self._end = 0  # and when we looked
         self._segments: list[int] = []
 
     def run(self, held: Sequence[bytes | Checkpoint]) -> None:
@@ -186,7 +187,7 @@ class _Check:
         level, index, width = tiles.parse(name) or ("0", 0, 0)
         number = 0 if level == tiles.ENTRIES else int(level)
         end: int = index * WIDTH ** (number + 1) + width * WIDTH**number
-        return self.tree.size < end <= self._grown
+        return self._end < end <= self._grown
 
     def _read_journal(self) -> None:
         begins = self._segments = journal.segments(self.folder)
@@ -239,6 +240,7 @@ class _Check:
 
     def _grow(self, end: int) -> None:
         """The tree from the entries, tile by tile, with every file that says something of them."""
+        self._end = end
         sizes = sorted(self._wanted)
         for index in range(end // WIDTH):
             first = index * WIDTH

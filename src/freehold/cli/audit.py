@@ -6,7 +6,6 @@ Freehold runs or not.
 """
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from freehold.audit.log import AuditLog, signer
 from freehold.audit.note import Signer, Verifier
 from freehold.audit.prove import check, prove, prove_growth
 from freehold.cli.output import AsJson, State, people, show_json, show_table, spoken
+from freehold.cli.work import login_user
 from freehold.protocol.errors import Misconfigured, Problem, Refused
 from freehold.settings import Settings, load
 from freehold.storage import audit
@@ -124,7 +124,7 @@ def export(
         folder, key = _log(settings)
         snapshot = Snapshot(folder, key)
         begin, end = _time(since) or 0.0, _time(until) or float("inf")
-        event = Event(action=Action.AUDIT_EXPORT, by=By.COMMAND, uid=_uid(), first=0, end=snapshot.size)
+        event = Event(action=Action.AUDIT_EXPORT, by=By.COMMAND, uid=login_user(), first=0, end=snapshot.size)
         _record(settings, event)
         count = 0
         try:
@@ -276,13 +276,13 @@ def _asked(settings: Settings, snapshot: Snapshot, key: Signer, before: float | 
     if days and before is not None and before > time.time() - days * 86400:
         raise Refused("audit.keep_days says that entries of that time stay.", status=403)
     limit = before if before is not None else time.time() - days * 86400
-    text, event = prune.ask(snapshot, key, limit, prune.Person(uid=_uid()))
+    text, event = prune.ask(snapshot, key, limit, prune.Person(uid=login_user()))
     _record(settings, event)
     return {"request": text, "end": event.end}
 
 
 def _confirmed(settings: Settings, folder: Path, key: Signer, text: str) -> dict[str, Any]:
-    request, event = prune.confirm(text, key, prune.Person(uid=_uid()))
+    request, event = prune.confirm(text, key, prune.Person(uid=login_user()))
     _record(settings, event)
     removed = prune.remove(folder, request.end)
 
@@ -358,15 +358,6 @@ def _time(text: str | None) -> float | None:
     except ValueError:
         raise Refused("A time is written like 2026-01-31 or 2026-01-31T12:00.") from None
     return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
-
-
-def _uid() -> int:
-    """Who types this: the login's user, which stays the same through sudo, else the process's."""
-    try:
-        login = int(Path("/proc/self/loginuid").read_text())
-    except (OSError, ValueError):
-        login = 0xFFFFFFFF
-    return login if login != 0xFFFFFFFF else os.getuid()
 
 
 def _between(snapshot: Snapshot, begin: float, end: float) -> Iterator[Entry]:

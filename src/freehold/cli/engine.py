@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 import typer
 from sqlalchemy.exc import IntegrityError
 
+from freehold.audit.events import Action
+from freehold.audit.trail import written
 from freehold.cli.output import AsJson, State, Workspace, people, show_json, show_table, spoken
 from freehold.cli.work import on_database
 from freehold.protocol.errors import Misconfigured, Problem, Refused
@@ -45,8 +47,8 @@ def add(
                 if key_file and secret_name:
                     write_private(settings.layout.keys / secret_name, key_file.read_bytes().strip())
                 try:
-                    async with database.write() as connection:
-                        await engines.add(
+                    async with written(database) as (connection, tell):
+                        made = await engines.add(
                             connection,
                             workspace.id,
                             name=name,
@@ -57,6 +59,7 @@ def add(
                             default=default,
                             description=f"Runs on another server ({urlsplit(url).hostname}).",
                         )
+                        tell(Action.ENGINE_CREATE, subject=made.id, domain=urlsplit(url).hostname)
                 except IntegrityError:
                     raise Refused(f"There is an engine called {name} already.", status=409) from None
 
@@ -95,9 +98,14 @@ def remove(name: str, workspace_name: Workspace = None, state: State = None, as_
         settings = load(state)
 
         async def work() -> None:
-            async with on_database(settings, workspace_name) as (database, workspace), database.write() as connection:
-                if not await engines.remove(connection, workspace.id, name):
+            async with (
+                on_database(settings, workspace_name) as (database, workspace),
+                written(database) as (connection, tell),
+            ):
+                found = next((e for e in await engines.listed(connection, workspace.id) if e.name == name), None)
+                if found is None or not await engines.remove(connection, workspace.id, name):
                     raise Refused("There is no engine of that name. 'freehold engine list' shows them.", status=404)
+                tell(Action.ENGINE_REMOVE, subject=found.id)
 
         asyncio.run(work())
     if as_json:

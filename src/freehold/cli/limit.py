@@ -8,6 +8,9 @@ import msgspec
 import typer
 
 from freehold.admission.limits import KINDS, LimitSet
+from freehold.audit import events as audit
+from freehold.audit.events import Action
+from freehold.audit.trail import Fields, is_id, written
 from freehold.cli.output import AsJson, State, Workspace, people, show_json, show_table, spoken
 from freehold.cli.work import on_database
 from freehold.protocol.errors import Refused
@@ -55,10 +58,15 @@ def put(
             raise Refused("Name at least one limit, such as --requests-per-minute 60.")
 
         async def work() -> limits.StoredLimit:
-            async with on_database(settings, workspace_name) as (database, workspace), database.write() as connection:
+            async with (
+                on_database(settings, workspace_name) as (database, workspace),
+                written(database) as (connection, tell),
+            ):
                 whose = workspace.id if kind.value == "workspace" else subject
                 bounds = msgspec.json.encode(wanted).decode()
-                return await limits.put(connection, workspace.id, kind.value, whose, bounds)
+                put = await limits.put(connection, workspace.id, kind.value, whose, bounds)
+                tell(Action.LIMIT_SET, **_of(kind.value, whose))
+                return put
 
         made = asyncio.run(work())
     if as_json:
@@ -100,13 +108,24 @@ def remove(
         settings = load(state)
 
         async def work() -> None:
-            async with on_database(settings, workspace_name) as (database, workspace), database.write() as connection:
+            async with (
+                on_database(settings, workspace_name) as (database, workspace),
+                written(database) as (connection, tell),
+            ):
                 whose = workspace.id if kind.value == "workspace" else subject
                 if not await limits.remove(connection, workspace.id, kind.value, whose):
                     raise Refused("There are no such limits. 'freehold limit list' shows them.", status=404)
+                tell(Action.LIMIT_REMOVE, **_of(kind.value, whose))
 
         asyncio.run(work())
     if as_json:
         show_json({"removed": {"kind": kind.value, "subject": subject}})
     else:
         people.print("Removed.")
+
+
+def _of(kind: str, subject: str) -> Fields:
+    """Whose limit it is, as the audit may have it: an id as it is, a name or an address as a hash."""
+    if is_id(subject):
+        return {"kind": audit.Kind(kind), "subject": subject}
+    return {"kind": audit.Kind(kind), "name": None if subject == "*" else subject}

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from freehold.audit.events import Action
+from freehold.audit.trail import written
 from freehold.cli.output import AsJson, State, errors, people, show_json, show_table, size, spoken
 from freehold.cli.work import on_database
 from freehold.models import catalogue
@@ -101,10 +103,11 @@ def remove(
         model = store.resolve(name)
 
         async def work() -> None:
-            async with on_database(settings) as (database, workspace), database.write() as connection:
+            async with on_database(settings) as (database, workspace), written(database) as (connection, tell):
                 for engine in await engines.listed(connection, workspace.id):
                     if engine.model == model.name:
                         await engines.remove(connection, workspace.id, engine.name)
+                tell(Action.MODEL_REMOVE, digest=model.files[0].sha256)
 
         asyncio.run(work())
         freed = store.remove(name)
@@ -134,7 +137,7 @@ async def _add(
                 raise Misconfigured(
                     Problem(str(missing), "Try again with a network, or add the file itself: freehold model add FILE.")
                 ) from None
-        async with database.write() as connection:
+        async with written(database) as (connection, told):
             present = {engine.name for engine in await engines.listed(connection, workspace.id)}
             if model.name not in present:
                 kind: engines.EngineKind = "embedder" if model.kind == "embedding" else "llamacpp"
@@ -143,6 +146,7 @@ async def _add(
                 )
             elif default:
                 await engines.make_default(connection, workspace.id, model.name)
+            told(Action.MODEL_INSTALL, digest=model.files[0].sha256)
     return model
 
 

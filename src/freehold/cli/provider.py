@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from freehold.audit.events import Action
+from freehold.audit.trail import written
 from freehold.cli.discovery import check_ca, discover
 from freehold.cli.output import AsJson, State, Workspace, fail, people, show_json, show_table, spoken
 from freehold.cli.user import named, run
@@ -193,8 +195,9 @@ def disable(name: Name, workspace_name: Workspace = None, state: State = None, a
 
     async def work(_: Settings, database: Database, workspace: workspaces.Workspace) -> None:
         found = await declaring.find(database, workspace.id, name)
-        async with database.write() as connection:
+        async with written(database) as (connection, tell):
             await providers.disable(connection, found.id)
+            tell(Action.PROVIDER_DISABLE, subject=found.id)
 
     run(work, workspace_name, state, as_json)
     _say(as_json, {"disabled": name}, f"{name} is disabled.")
@@ -209,8 +212,9 @@ def enable(name: Name, workspace_name: Workspace = None, state: State = None, as
         async with database.read() as connection:
             others = [one for one in await providers.enabled_everywhere(connection) if one.id != found.id]
         endpoints_of(_sign_ins([*others, found]))
-        async with database.write() as connection:
+        async with written(database) as (connection, tell):
             await providers.enable(connection, found.id)
+            tell(Action.PROVIDER_ENABLE, subject=found.id)
 
     run(work, workspace_name, state, as_json)
     _say(as_json, {"enabled": name}, f"{name} is enabled.")
@@ -230,8 +234,9 @@ def remove(
 
     async def work(_: Settings, database: Database, workspace: workspaces.Workspace) -> None:
         found = await declaring.find(database, workspace.id, name)
-        async with database.write() as connection:
+        async with written(database) as (connection, tell):
             await providers.remove(connection, found.id)
+            tell(Action.PROVIDER_REMOVE, subject=found.id)
 
     run(work, workspace_name, state, as_json)
     _say(as_json, {"removed": name}, f"{name} is removed.")
@@ -268,8 +273,11 @@ def unlink(
 
     async def work(_: Settings, database: Database, workspace: workspaces.Workspace) -> int:
         found, user = await declaring.find(database, workspace.id, name), await _whom(database, workspace.id, person)
-        async with database.write() as connection:
-            return await providers.unlink(connection, found.id, user.id)
+        async with written(database) as (connection, tell):
+            count = await providers.unlink(connection, found.id, user.id)
+            if count:
+                tell(Action.PROVIDER_CHANGE, subject=found.id, other=user.id, count=count)
+            return count
 
     count = run(work, workspace_name, state, as_json)
     _say(as_json, {"provider": name, "unlinked": count}, f"{person} is not linked any more.")

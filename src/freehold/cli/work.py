@@ -1,9 +1,13 @@
 """The state as commands use it: opened, checked to be there, with its workspace. Works while Freehold runs or not."""
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from freehold.audit.events import By
+from freehold.audit.trail import errand
 from freehold.protocol.errors import Misconfigured, Problem, Refused
 from freehold.settings import Settings
 from freehold.storage import workspaces
@@ -15,7 +19,8 @@ from freehold.supervisor.instance import read_instance
 async def on_database(
     settings: Settings, workspace_name: str | None = None
 ) -> AsyncIterator[tuple[Database, workspaces.Workspace]]:
-    """The open database and the workspace of that name (or id, or domain), else the first one.
+    """The open database and the workspace of that name (or id, or domain), else the first one. What is changed
+    in the block is told to the audit log as this login user's doing.
 
     Raises Misconfigured where Freehold was never started, Refused where there is no such workspace.
     """
@@ -25,7 +30,10 @@ async def on_database(
                 f"there is no Freehold in {settings.state}", "Start one with 'freehold up', or name its --state folder."
             )
         )
-    async with Database(settings.database_url) as database:
+    async with (
+        errand(settings.layout, By.COMMAND, uid=login_user()) as trail,
+        Database(settings.database_url) as database,
+    ):
         await database.check()
         async with database.read() as connection:
             first = await workspaces.first(connection)
@@ -34,7 +42,17 @@ async def on_database(
             raise Misconfigured(Problem("the first start was not finished", "Run 'freehold up' once more."))
         if workspace is None:
             raise Refused("There is no workspace of that name. 'freehold workspace list' shows them.", status=404)
+        trail.workspace = workspace.id
         yield database, workspace
+
+
+def login_user() -> int:
+    """Who types this: the login's user, which stays the same through sudo, else the process's."""
+    try:
+        login = int(Path("/proc/self/loginuid").read_text())
+    except (OSError, ValueError):
+        login = 0xFFFFFFFF
+    return login if login != 0xFFFFFFFF else os.getuid()
 
 
 def origin(settings: Settings, domain: str | None) -> str:

@@ -12,6 +12,8 @@ import typer
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from freehold.audit.events import Action
+from freehold.audit.trail import written
 from freehold.cli.output import AsJson, State, people, show_json, show_table, spoken
 from freehold.cli.work import on_database, origin
 from freehold.edge import certificates, sites
@@ -48,9 +50,10 @@ def create(
 
         async def work() -> tuple[workspaces.Workspace, str]:
             async with on_database(settings) as (database, first):
-                async with _domain_is_free(domain), database.write() as connection:
+                async with _domain_is_free(domain), written(database) as (connection, tell):
                     made = await _make(connection, name.strip(), domain, first.id)
                     _prepare(settings, made.id, domain, tls_cert, tls_key)
+                    tell(Action.WORKSPACE_CREATE, workspace=made.id, subject=made.id, domain=domain)
                 key = settings.layout.secret("credentials")
                 claim = await accounts.create_claim(database, key, made.id, settings.console.claim_hours)
                 return made, claim
@@ -105,9 +108,10 @@ def domain(
                 found = await _named(database, name)
                 if found.id == first.id:
                     raise Refused("The first workspace has the names of edge.domains. Change them there.", status=409)
-                async with _domain_is_free(new), database.write() as connection:
+                async with _domain_is_free(new), written(database) as (connection, tell):
                     await workspaces.set_domain(connection, found.id, new)
                     _prepare(settings, found.id, new, tls_cert, tls_key)
+                    tell(Action.WORKSPACE_DOMAIN, workspace=found.id, subject=found.id, domain=new)
 
         asyncio.run(work())
     if as_json:
@@ -134,8 +138,9 @@ def remove(
                 found = await _named(database, name)
                 if found.id == first.id:
                     raise Refused("The first workspace cannot be removed.", status=409)
-                async with database.write() as connection:
+                async with written(database) as (connection, tell):
                     await workspaces.remove(connection, found.id)
+                    tell(Action.WORKSPACE_REMOVE, workspace=found.id, subject=found.id)
                 for folder in (settings.layout.certificates / found.id, settings.layout.keys / found.id):
                     shutil.rmtree(folder, ignore_errors=True)
                 return found.id

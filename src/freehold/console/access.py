@@ -12,6 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from freehold.audit.events import Action
 from freehold.identity import roles
 from freehold.identity.directory import Directory
 from freehold.identity.principal import Principal
@@ -72,6 +73,9 @@ PersonHandler = Callable[[Visit], Awaitable[Response]]
 class Declared:
     """A route with what it needs: a permission, or one of two words for those without a session.
 
+    `action`: what a change by this route is to the audit, told by what makes the change. Only a route that changes
+    nothing that matters to it has none; a test holds the list of those.
+
     `public`: nobody need be signed in. `signed`: what is sent proves itself (a provisioning client's token, a
     provider's logout token); no session, and no proof of our own page. Its handler refuses with 401.
     """
@@ -80,6 +84,7 @@ class Declared:
     path: str
     access: Literal["public", "signed"] | Permission
     handler: PublicHandler | PersonHandler
+    action: Action | None = None
 
 
 async def visit(request: Request, directory: Directory, sessions: Sessions, database: Database) -> Visit:

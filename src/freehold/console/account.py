@@ -6,6 +6,7 @@ more. Whatever proves more makes a new session in place of the old one.
 
 from starlette.responses import Response
 
+from freehold.audit.events import Action
 from freehold.console.access import Declared, Visit
 from freehold.console.bodies import Code, Name, NewPasskey, NewPassword, Password, read, reply
 from freehold.console.place import site
@@ -28,20 +29,20 @@ class Account:
         """The routes with what each needs."""
         return [
             Declared("GET", "/api/me", "account", self.me),
-            Declared("POST", "/api/account/confirm", "account", self.confirm),
-            Declared("POST", "/api/account/password", "account", self.password),
+            Declared("POST", "/api/account/confirm", "account", self.confirm, Action.SESSION_OPEN),
+            Declared("POST", "/api/account/password", "account", self.password, Action.FACTOR_PASSWORD),
             Declared("GET", "/api/sessions", "account", self.sessions),
-            Declared("DELETE", "/api/sessions", "account", self.end_others),
-            Declared("DELETE", "/api/sessions/{session}", "account", self.end_session),
+            Declared("DELETE", "/api/sessions", "account", self.end_others, Action.SESSION_END),
+            Declared("DELETE", "/api/sessions/{session}", "account", self.end_session, Action.SESSION_END),
             Declared("GET", "/api/factors", "account", self.factors),
             Declared("POST", "/api/factors/totp", "account", self.begin_totp),
-            Declared("POST", "/api/factors/totp/confirm", "account", self.confirm_totp),
-            Declared("DELETE", "/api/factors/totp", "account", self.remove_totp),
-            Declared("POST", "/api/factors/recovery", "account", self.recovery),
+            Declared("POST", "/api/factors/totp/confirm", "account", self.confirm_totp, Action.FACTOR_ADD),
+            Declared("DELETE", "/api/factors/totp", "account", self.remove_totp, Action.FACTOR_REMOVE),
+            Declared("POST", "/api/factors/recovery", "account", self.recovery, Action.FACTOR_ADD),
             Declared("POST", "/api/passkeys/options", "account", self.passkey_options),
-            Declared("POST", "/api/passkeys", "account", self.add_passkey),
+            Declared("POST", "/api/passkeys", "account", self.add_passkey, Action.FACTOR_ADD),
             Declared("PATCH", "/api/passkeys/{passkey}", "account", self.rename_passkey),
-            Declared("DELETE", "/api/passkeys/{passkey}", "account", self.remove_passkey),
+            Declared("DELETE", "/api/passkeys/{passkey}", "account", self.remove_passkey, Action.FACTOR_REMOVE),
         ]
 
     async def me(self, visit: Visit) -> Response:

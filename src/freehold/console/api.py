@@ -10,6 +10,8 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
+from freehold.audit.events import Action
+from freehold.audit.trail import written
 from freehold.console.access import Declared, Visit, address_of, host_of
 from freehold.console.answering import Answer, Question
 from freehold.console.bodies import Ask, NewKey, Title, read, reply
@@ -41,11 +43,11 @@ class Api:
             Declared("POST", "/api/conversations", "chat", self.new_conversation),
             Declared("GET", "/api/conversations/{conversation}", "chat", self.conversation),
             Declared("PATCH", "/api/conversations/{conversation}", "chat", self.rename),
-            Declared("DELETE", "/api/conversations/{conversation}", "chat", self.delete),
+            Declared("DELETE", "/api/conversations/{conversation}", "chat", self.delete, Action.CONVERSATION_REMOVE),
             Declared("POST", "/api/conversations/{conversation}/messages", "chat", self.ask),  # type: ignore[arg-type]
             Declared("GET", "/api/keys", "keys:own", self.keys),
-            Declared("POST", "/api/keys", "keys:own", self.new_key),
-            Declared("DELETE", "/api/keys/{key}", "keys:own", self.revoke_key),
+            Declared("POST", "/api/keys", "keys:own", self.new_key, Action.KEY_CREATE),
+            Declared("DELETE", "/api/keys/{key}", "keys:own", self.revoke_key, Action.KEY_REVOKE),
         ]
 
     # --- who is here
@@ -126,9 +128,10 @@ class Api:
 
     async def delete(self, visit: Visit) -> Response:
         """Delete a conversation."""
-        async with self._database.write() as connection:
+        async with written(self._database) as (connection, tell):
             if not await conversations.remove(connection, visit.principal.owner, visit.path["conversation"]):
                 raise _no_conversation()
+            tell(Action.CONVERSATION_REMOVE, subject=visit.path["conversation"])
         return reply({})
 
     async def ask(self, visit: Visit) -> Answer:

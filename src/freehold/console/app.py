@@ -14,10 +14,14 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
+from freehold.audit.events import By, Keyed
+from freehold.audit.log import AuditLog
+from freehold.audit.trail import following
 from freehold.console import STATIC
-from freehold.console.access import Declared, PersonHandler, PublicHandler, prove_same_origin
+from freehold.console.access import Declared, PersonHandler, PublicHandler, address_of, host_of, prove_same_origin
 from freehold.console.account import Account
 from freehold.console.api import Api
+from freehold.console.indexing import indexing
 from freehold.console.outward import Keepsakes, Outward
 from freehold.console.pages import PAGE_PATHS, Pages
 from freehold.console.people import People
@@ -25,8 +29,10 @@ from freehold.console.premises import Premises
 from freehold.console.providers import Providers
 from freehold.console.scim import Scim
 from freehold.console.signing import Signing
+from freehold.console.trail import Witness
 from freehold.identity.directory import Directory
 from freehold.identity.sessions import Sessions, SignInPolicy
+from freehold.protocol.background import during
 from freehold.protocol.errors import Refused, Unavailable, error_body
 from freehold.protocol.fault import log_fault
 from freehold.protocol.http import UnixClient
@@ -82,6 +88,13 @@ class Console:
     async def _answer(self, request: Request) -> Response:
         if (premises := self._premises) is None:
             raise Unavailable("Freehold is being started. Try again in a moment.", code="not_ready", retry_after=1)
+        place = premises.directory.places.workspace_of(host_of(request))
+        trail = premises.witness.trail(_door(request), address_of(request), place)
+        with following(trail):
+            async with premises.witness.refusals(trail):
+                return await self._dispatched(request, premises)
+
+    async def _dispatched(self, request: Request, premises: Premises) -> Response:
         person = None
         if request.url.path.startswith("/api/") and not self._is_open(request):
             person = await premises.visit(request)  # before any look-up: its time would tell what exists
@@ -112,17 +125,22 @@ class Console:
         workers = range(settings.gateway.workers)
         gateways = [UnixClient(str(settings.layout.gateway_socket_of(worker))) for worker in workers]
         outward = Outward(settings.layout.identity_relay)
+        keyed = Keyed(settings.layout.secret("audit-hash"))
         async with (
+            AuditLog.of(settings.layout) as log,
             Database(settings.database_url) as database,
             Directory(database, key := settings.layout.secret("credentials")).running() as directory,
             Keepsakes(database, outward).running() as keepsakes,
+            during(indexing(database, settings.layout)),
         ):
             async with database.write() as connection:
                 await conversations.end_streams(connection, "The answer broke off: Freehold was restarted.")
             sessions = Sessions(database, key, self._policy)
             directory.on_change(sessions.forget)
             directory.on_change(keepsakes.note)
-            premises = Premises(settings, database, directory, gateways, sessions, key, outward, keepsakes)
+            premises = Premises(
+                settings, database, directory, gateways, sessions, key, outward, keepsakes, Witness(log, keyed)
+            )
             self._routes = [(Route(d.path, d.handler, methods=[d.method]), d) for d in routes(self._pages, premises)]
             self._open = [
                 route for route, d in self._routes if d.access in ("public", "signed") and d.path.startswith("/api/")
@@ -145,6 +163,12 @@ def routes(pages: Pages, premises: Premises) -> list[Declared]:
         *People(premises).routes(),
         *Scim(premises).routes(),
     ]
+
+
+def _door(request: Request) -> By:
+    if request.url.path.startswith("/scim/"):
+        return By.SCIM
+    return By.PROVIDER if request.url.path.startswith(("/sign-in/", "/sign-out/")) else By.PAGE
 
 
 def _error(error: Refused | Unavailable, request_id: str) -> Response:

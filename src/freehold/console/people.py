@@ -7,6 +7,7 @@ import time
 
 from starlette.responses import Response
 
+from freehold.audit.events import Action
 from freehold.console.access import Declared, Visit
 from freehold.console.api import key_shown, new_key
 from freehold.console.bodies import GroupBody, Invitation, Member, Name, NewKey, PersonChange, read, reply
@@ -31,25 +32,35 @@ class People:
         return [
             Declared("GET", "/api/people", "people:read", self.people),
             Declared("GET", "/api/people/{person}", "people:read", self.person),
-            Declared("PATCH", "/api/people/{person}", "people:write", self.change_person),
-            Declared("DELETE", "/api/people/{person}", "people:write", self.remove_person),
-            Declared("DELETE", "/api/people/{person}/sessions", "people:write", self.end_sessions),
-            Declared("DELETE", "/api/people/{person}/factors", "people:write", self.reset_factors),
+            Declared("PATCH", "/api/people/{person}", "people:write", self.change_person, Action.PERSON_CHANGE),
+            Declared("DELETE", "/api/people/{person}", "people:write", self.remove_person, Action.PERSON_REMOVE),
+            Declared("DELETE", "/api/people/{person}/sessions", "people:write", self.end_sessions, Action.SESSION_END),
+            Declared(
+                "DELETE", "/api/people/{person}/factors", "people:write", self.reset_factors, Action.FACTOR_REMOVE
+            ),
             Declared("GET", "/api/invitations", "people:read", self.invitations),
-            Declared("POST", "/api/invitations", "people:write", self.invite),
-            Declared("DELETE", "/api/invitations/{invitation}", "people:write", self.revoke_invitation),
+            Declared("POST", "/api/invitations", "people:write", self.invite, Action.PERSON_INVITE),
+            Declared(
+                "DELETE",
+                "/api/invitations/{invitation}",
+                "people:write",
+                self.revoke_invitation,
+                Action.INVITATION_REVOKE,
+            ),
             Declared("GET", "/api/groups", "people:read", self.groups),
-            Declared("POST", "/api/groups", "people:write", self.new_group),
-            Declared("PATCH", "/api/groups/{group}", "people:write", self.change_group),
-            Declared("DELETE", "/api/groups/{group}", "people:write", self.remove_group),
-            Declared("POST", "/api/groups/{group}/members", "people:write", self.add_member),
-            Declared("DELETE", "/api/groups/{group}/members/{person}", "people:write", self.remove_member),
+            Declared("POST", "/api/groups", "people:write", self.new_group, Action.GROUP_CREATE),
+            Declared("PATCH", "/api/groups/{group}", "people:write", self.change_group, Action.GROUP_CHANGE),
+            Declared("DELETE", "/api/groups/{group}", "people:write", self.remove_group, Action.GROUP_REMOVE),
+            Declared("POST", "/api/groups/{group}/members", "people:write", self.add_member, Action.GROUP_JOIN),
+            Declared(
+                "DELETE", "/api/groups/{group}/members/{person}", "people:write", self.remove_member, Action.GROUP_LEAVE
+            ),
             Declared("GET", "/api/services", "people:read", self.services),
-            Declared("POST", "/api/services", "people:write", self.new_service),
-            Declared("DELETE", "/api/services/{service}", "people:write", self.remove_service),
-            Declared("POST", "/api/services/{service}/keys", "keys:all", self.new_service_key),
+            Declared("POST", "/api/services", "people:write", self.new_service, Action.SERVICE_CREATE),
+            Declared("DELETE", "/api/services/{service}", "people:write", self.remove_service, Action.SERVICE_REMOVE),
+            Declared("POST", "/api/services/{service}/keys", "keys:all", self.new_service_key, Action.KEY_CREATE),
             Declared("GET", "/api/workspace/keys", "keys:all", self.keys),
-            Declared("DELETE", "/api/workspace/keys/{key}", "keys:all", self.revoke_key),
+            Declared("DELETE", "/api/workspace/keys/{key}", "keys:all", self.revoke_key, Action.KEY_REVOKE),
         ]
 
     # --- people

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from freehold.audit.trail import current
 from freehold.console.access import COOKIE, Visit, address_of, host_of, set_session, visit
 from freehold.console.bodies import reply
 from freehold.console.hints import Hints
 from freehold.console.outward import Keepsakes, Outward
 from freehold.console.place import workspace, workspace_id
 from freehold.console.steps import CROSSING, Steps
+from freehold.console.trail import Witness
 from freehold.identity.directory import Directory
 from freehold.identity.sessions import Sessions
 from freehold.identity.throttle import Doors
@@ -34,14 +36,18 @@ class Premises:
     key: bytes
     outward: Outward
     keepsakes: Keepsakes
+    witness: Witness
     doors: Doors = field(default_factory=Doors)
     steps: Steps = field(default_factory=Steps)
     crossings: Steps = field(default_factory=lambda: Steps(CROSSING, "lax"))
     hints: Hints = field(default_factory=Hints)
 
     async def visit(self, request: Request) -> Visit:
-        """Who is asking. Raises Refused 401."""
-        return await visit(request, self.directory, self.sessions, self.database)
+        """Who is asking: on the trail from here on. Raises Refused 401."""
+        found = await visit(request, self.directory, self.sessions, self.database)
+        trail = current()
+        trail.actor, trail.credential = found.user_id, found.principal.credential_id
+        return found
 
     async def workspace(self, request: Request) -> Workspace:
         """The request's workspace. Raises Unavailable."""

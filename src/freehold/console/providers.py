@@ -20,6 +20,8 @@ from urllib.parse import parse_qsl, quote, urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from freehold.audit.events import Action
+from freehold.audit.trail import current, written
 from freehold.console.access import Declared, Visit
 from freehold.console.outward import Keepsakes, Outward, provider_away
 from freehold.console.place import site
@@ -79,8 +81,8 @@ class Providers:
         """The routes with what each needs."""
         return [
             Declared("GET", "/sign-in/with/{provider}", "public", self.leave),
-            Declared("GET", "/sign-in/back/{provider}", "public", self.back),
-            Declared("POST", "/sign-out/from/{provider}", "signed", self.signed_out_there),
+            Declared("GET", "/sign-in/back/{provider}", "public", self.back, Action.SESSION_OPEN),
+            Declared("POST", "/sign-out/from/{provider}", "signed", self.signed_out_there, Action.PROVIDER_LOGOUT),
         ]
 
     # --- there
@@ -125,7 +127,8 @@ class Providers:
     async def back(self, request: Request) -> Response:
         """The provider sent the browser back: who is it?"""
         try:
-            response = await self._back(request)
+            async with self._premises.witness.refusals(current()):
+                response = await self._back(request)
         except (Refused, Unavailable) as error:
             response = _to_start(error)
         self._premises.crossings.end(request, response)
@@ -224,7 +227,7 @@ class Providers:
         except Refused:
             raise _not_signed() from None
         self._once(provider.id, claims)
-        async with self._premises.database.write() as connection:
+        async with written(self._premises.database) as (connection, tell):
             user_id = None
             if "sub" in claims:
                 subject = claims.get(options.subject_claim)
@@ -233,7 +236,9 @@ class Providers:
                 )
                 if user_id is None and "sid" not in claims:
                     return Response(status_code=200)
-            await providers.end_sessions(connection, provider.id, session=claims.get("sid"), user_id=user_id)
+            ended = await providers.end_sessions(connection, provider.id, session=claims.get("sid"), user_id=user_id)
+            if ended:
+                tell(Action.PROVIDER_LOGOUT, subject=provider.id, other=user_id, count=ended)
         return Response(status_code=200)
 
     def _once(self, provider_id: str, claims: dict[str, Any]) -> None:

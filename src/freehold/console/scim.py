@@ -12,6 +12,8 @@ from sqlalchemy import ColumnElement
 from starlette.requests import Request
 from starlette.responses import Response
 
+from freehold.audit.events import Action
+from freehold.audit.trail import current
 from freehold.console.access import Declared, host_of
 from freehold.console.premises import Premises
 from freehold.console.scim_answers import Question, answer, listing, page_of, question_of, read, refused, with_meta
@@ -41,14 +43,23 @@ class Scim:
 
     def routes(self) -> list[Declared]:
         """The one route; its handler proves the token first."""
-        return [Declared(method, "/scim/{path:path}", "signed", self.answer) for method in _METHODS]
+        return [
+            Declared(
+                method, "/scim/{path:path}", "signed", self.answer, Action.SCIM_CHANGE if method != "GET" else None
+            )
+            for method in _METHODS
+        ]
 
     async def answer(self, request: Request) -> Response:
         """Answer a provisioning client, errors in SCIM's shape."""
         try:
             workspace_id = self._premises.workspace_id(request)
-            await tokens.demand(self._database, self._premises.key, workspace_id, _bearer(request))
-            return await self._dispatched(request, workspace_id)
+            trail = current()
+            async with self._premises.witness.refusals(trail):
+                trail.credential = await tokens.demand(
+                    self._database, self._premises.key, workspace_id, _bearer(request)
+                )
+                return await self._dispatched(request, workspace_id)
         except (Refused, Unavailable) as error:
             return refused(error)
 

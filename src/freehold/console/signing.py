@@ -7,6 +7,8 @@ cannot be told from a wrong password, a used link or a bad signature. Tries are 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from freehold.audit.events import Action, Method
+from freehold.audit.trail import current
 from freehold.console.access import Declared, Visit, clear_session
 from freehold.console.bodies import Claim, Code, Join, PasskeySignIn, SignIn, Token, read, reply
 from freehold.console.place import site
@@ -30,14 +32,14 @@ class Signing:
     def routes(self) -> list[Declared]:
         """The routes with what each needs."""
         return [
-            Declared("POST", "/api/claim", "public", self.claim),
-            Declared("POST", "/api/join", "public", self.join),
+            Declared("POST", "/api/claim", "public", self.claim, Action.CLAIM_USE),
+            Declared("POST", "/api/join", "public", self.join, Action.PERSON_JOIN),
             Declared("POST", "/api/join/look", "public", self.look),
-            Declared("POST", "/api/sign-in", "public", self.sign_in),
-            Declared("POST", "/api/sign-in/code", "public", self.code),
-            Declared("POST", "/api/sign-in/passkey", "public", self.passkey),
+            Declared("POST", "/api/sign-in", "public", self.sign_in, Action.SESSION_OPEN),
+            Declared("POST", "/api/sign-in/code", "public", self.code, Action.SESSION_OPEN),
+            Declared("POST", "/api/sign-in/passkey", "public", self.passkey, Action.SESSION_OPEN),
             Declared("POST", "/api/sign-in/passkey/options", "public", self.passkey_options),
-            Declared("POST", "/api/sign-out", "account", self.sign_out),
+            Declared("POST", "/api/sign-out", "account", self.sign_out, Action.SESSION_END),
         ]
 
     async def claim(self, request: Request) -> Response:
@@ -80,6 +82,8 @@ class Signing:
         """Sign in by password; who has an authenticator app gives a code next."""
         sent, here = await read(request, SignIn), self._premises
         workspace_id = here.workspace_id(request)
+        trail = current()
+        trail.email, trail.method = sent.email, Method.PASSWORD
         here.knock(request, workspace_id, sent.email.strip().lower())
         user = await accounts.check_password(here.database, workspace_id, sent.email, sent.password)
         if not await self._factors.is_on(user.id):
@@ -92,6 +96,8 @@ class Signing:
         """The second step: a code of the app, or a recovery code."""
         sent, here = await read(request, Code), self._premises
         user_id = here.steps.take(request, "code") or ""
+        trail = current()
+        trail.claimed, trail.method = user_id or None, Method.TOTP
         here.knock(request, *((here.workspace_id(request), user_id) if user_id else ()))
         method = await self._factors.check(user_id, sent.code)
         async with here.database.read() as connection:
@@ -112,6 +118,7 @@ class Signing:
     async def passkey(self, request: Request) -> Response:
         """Sign in by a passkey."""
         sent, here = await read(request, PasskeySignIn), self._premises
+        current().method = Method.PASSKEY
         here.knock(request)
         state = here.steps.take(request, "passkey")
         if state is None:

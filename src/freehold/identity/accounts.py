@@ -9,6 +9,8 @@ import time
 
 from sqlalchemy.exc import IntegrityError
 
+from freehold.audit.events import Action
+from freehold.audit.trail import written
 from freehold.identity import passwords
 from freehold.identity.directory import secret_digest
 from freehold.identity.sessions import open_session as open_session
@@ -23,8 +25,9 @@ _EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@.]+(\.[^\s@.]+)*")
 async def create_claim(database: Database, key: bytes, workspace_id: str, hours: float) -> str:
     """A one-time secret that makes its holder the owner of a workspace without accounts. Earlier ones end."""
     secret = new_secret("fhc")
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         await claims.create_owner(connection, workspace_id, secret_digest(key, secret), time.time() + hours * 3600)
+        tell(Action.CLAIM_CREATE, workspace=workspace_id)
     return secret
 
 
@@ -62,9 +65,10 @@ async def set_password(database: Database, user: users.User, password: str) -> N
     """Give a person another password and end all their sessions. Raises Refused for one that is not taken."""
     passwords.check(password, (user.name, user.email or ""))
     password_hash = await passwords.hashed(password)
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         await users.change(connection, user.id, password_hash=password_hash)
-        await credentials.revoke_sessions(connection, user.id)
+        ended = await credentials.revoke_sessions(connection, user.id)
+        tell(Action.FACTOR_PASSWORD, subject=user.id, count=ended)
 
 
 def checked_name(name: str) -> str:
@@ -109,13 +113,13 @@ async def _redeem(
         raise claim_invalid()
     digest = secret_digest(key, secret)
     password_hash = await passwords.hashed(password)
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         claim = await claims.find(connection, workspace_id, digest)
         invited = claim is not None and claim.email is not None
         if claim is None or invited != (email is None) or not await claims.use(connection, claim):
             raise claim_invalid()
         try:
-            return await users.create(
+            user = await users.create(
                 connection,
                 workspace_id,
                 name=name,
@@ -125,3 +129,6 @@ async def _redeem(
             )
         except IntegrityError:
             raise email_taken() from None
+        done = Action.PERSON_JOIN if invited else Action.CLAIM_USE
+        tell(done, actor=user.id, subject=user.id, other=claim.id, role=user.role, email=user.email)
+        return user

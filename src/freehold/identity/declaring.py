@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from freehold.audit.events import Action
+from freehold.audit.trail import written
 from freehold.identity import accounts
 from freehold.identity import providers as identity
 from freehold.identity.providers import Metadata, Options
@@ -57,7 +59,7 @@ async def declare(
     provider_id = new_id("idp")
     secret = wanted.client_secret
     sealed = Sealer(key, identity.SEALED_FOR).seal(secret.encode(), provider_id) if secret else None
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         given = {value: await _group(connection, workspace_id, name) for value, name in wanted.groups.items()}
         options = Options(
             scopes=tuple(dict.fromkeys(("openid", *(wanted.scopes or ("profile", "email"))))),
@@ -71,7 +73,7 @@ async def declare(
             ca=wanted.ca,
         )
         try:
-            return await providers.create(
+            made = await providers.create(
                 connection,
                 workspace_id,
                 provider_id=provider_id,
@@ -86,13 +88,16 @@ async def declare(
             )
         except IntegrityError:
             raise Refused("There is a provider of this name already.", status=409, code="name_taken") from None
+        tell(Action.PROVIDER_CREATE, subject=provider_id)
+        return made
 
 
 async def take(database: Database, provider: Provider, metadata: Metadata) -> None:
     """Keep what a provider says now, with the servers that it names now: the operator's decision."""
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         text = identity.stored(metadata)
         await providers.learned(connection, provider.id, text, fetched_at=time.time(), changed=True)
+        tell(Action.PROVIDER_CHANGE, subject=provider.id)
 
 
 async def find(database: Database, workspace_id: str, name: str) -> Provider:
@@ -109,8 +114,9 @@ async def link(database: Database, provider: Provider, subject: str, user: users
     if not 1 <= len(subject) <= 300 or not subject.isprintable():
         raise Refused("A subject has 1 to 300 characters.", param="subject")
     try:
-        async with database.write() as connection:
+        async with written(database) as (connection, tell):
             await providers.link(connection, provider.id, subject, user.id)
+            tell(Action.PROVIDER_CHANGE, subject=provider.id, other=user.id)
     except IntegrityError:
         raise Refused("This subject of the provider is somebody already.", status=409) from None
 

@@ -11,7 +11,10 @@ from collections.abc import Callable
 
 import msgspec
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from freehold.audit.events import Action, Method
+from freehold.audit.trail import written
 from freehold.identity import totp
 from freehold.identity.directory import secret_digest
 from freehold.identity.sealing import Sealer
@@ -54,7 +57,7 @@ class Factors:
 
     async def confirm(self, user_id: str, code: str) -> list[str]:
         """Set the app up with a code of it: the recovery codes. Raises Refused 403 when the code is not right."""
-        async with self._database.write() as connection:
+        async with written(self._database) as (connection, tell):
             present = await factors.get_totp(connection, user_id)
             step = self._step(present, user_id, code)
             if (
@@ -64,7 +67,9 @@ class Factors:
                 or not await factors.use_step(connection, user_id, step, confirm=True)
             ):
                 raise Refused("The code is wrong.", status=403, code="code_wrong", param="code")
-        return await self.new_recovery_codes(user_id)
+            codes = await self._fresh_codes(connection, user_id)
+            tell(Action.FACTOR_ADD, subject=user_id, method=Method.TOTP)
+        return codes
 
     async def is_on(self, user_id: str) -> bool:
         """Whether a person's app is set up."""
@@ -75,7 +80,7 @@ class Factors:
     async def check(self, user_id: str, code: str) -> str | None:
         """How a code proves this person: `otp` or `recovery`; None: it does not. A code counts once."""
         code = code.replace(" ", "").replace("-", "").strip().lower()[:64]
-        async with self._database.write() as connection:
+        async with written(self._database) as (connection, tell):
             present = await factors.get_totp(connection, user_id)
             step = self._step(present, user_id, code)
             recovered = await factors.use_recovery_code(connection, user_id, self._digest(user_id, code))
@@ -83,20 +88,28 @@ class Factors:
                 return None
             if step is not None and await factors.use_step(connection, user_id, step):
                 return "otp"
+            if recovered:
+                tell(Action.FACTOR_USE_RECOVERY, actor=user_id, subject=user_id, method=Method.RECOVERY)
             return "recovery" if recovered else None
 
     async def new_recovery_codes(self, user_id: str) -> list[str]:
         """Fresh recovery codes of 80 bits, in place of all earlier ones. Shown once."""
+        async with written(self._database) as (connection, tell):
+            codes = await self._fresh_codes(connection, user_id)
+            tell(Action.FACTOR_ADD, subject=user_id, method=Method.RECOVERY)
+        return codes
+
+    async def _fresh_codes(self, connection: AsyncConnection, user_id: str) -> list[str]:
         codes = [base64.b32encode(secrets.token_bytes(10)).decode().lower() for _ in range(RECOVERY_CODES)]
-        async with self._database.write() as connection:
-            await factors.set_recovery_codes(connection, user_id, [self._digest(user_id, one) for one in codes])
+        await factors.set_recovery_codes(connection, user_id, [self._digest(user_id, one) for one in codes])
         return ["-".join(one[at : at + 4] for at in range(0, _RECOVERY_LENGTH, 4)) for one in codes]
 
     async def remove(self, user_id: str) -> None:
         """Forget the app and the recovery codes. Raises Refused 404 when there is none."""
-        async with self._database.write() as connection:
+        async with written(self._database) as (connection, tell):
             if not await factors.remove_totp(connection, user_id):
                 raise Refused("No authenticator app is set up.", status=404, code="totp_not_found")
+            tell(Action.FACTOR_REMOVE, subject=user_id, method=Method.TOTP)
 
     def _step(self, present: factors.Totp | None, user_id: str, code: str) -> int | None:
         """The time step whose code this is; the same work when there is no app."""

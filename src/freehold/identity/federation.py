@@ -12,6 +12,8 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from freehold.audit.events import Action, Method
+from freehold.audit.trail import Telling, written
 from freehold.identity import accounts
 from freehold.identity.providers import Options, options_of
 from freehold.protocol.errors import Refused
@@ -55,26 +57,31 @@ def groups_said(options: Options, claims: Mapping[str, Any]) -> frozenset[str]:
 async def _arrive(database: Database, provider: Provider, claims: Mapping[str, Any]) -> users.User:
     options = options_of(provider)
     subject = subject_of(options, claims)
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         current = await providers.get(connection, provider.id)
         if current is None or current.disabled_at is not None:  # it went while the person was on the way
             raise _refused("provider_unknown", "There is no such sign-in provider.")
         user_id = await providers.user_of(connection, provider.id, subject)
         user = await users.get(connection, user_id) if user_id is not None else None
         if user is None:
-            user = await _first_time(connection, provider, options, claims)
+            user, made = await _first_time(connection, provider, options, claims)
             await providers.link(connection, provider.id, subject, user.id)
+            if made:
+                tell(Action.PERSON_JOIN, actor=user.id, subject=user.id, other=provider.id, method=Method.OIDC)
+            else:
+                tell(Action.PROVIDER_CHANGE, actor=user.id, subject=provider.id, other=user.id)
         if user.disabled_at is not None:
             raise _refused("account_disabled", "Your account is disabled. Ask your administrator.")
         if user.role == "service":
             raise _refused("provider_no_account", "You have no account here. Ask your administrator.")
-        await _put_into_groups(connection, provider, user, groups_said(options, claims))
+        await _put_into_groups(connection, tell, provider, user, groups_said(options, claims))
         return user
 
 
 async def _first_time(
     connection: AsyncConnection, provider: Provider, options: Options, claims: Mapping[str, Any]
-) -> users.User:
+) -> tuple[users.User, bool]:
+    """The account of who was never here, and whether it was made now."""
     email = _email(claims)
     says_verified = claims.get("email_verified") is True
     if email is None or not (says_verified or options.trust_email):
@@ -85,7 +92,7 @@ async def _first_time(
     present = await users.by_email(connection, provider.workspace_id, email)
     if present is not None:
         if options.link_by_email and says_verified:
-            return present
+            return present, False
         raise _refused(
             "provider_email_taken",
             "There is an account with your e-mail address already. Sign in to it as before, or ask your administrator "
@@ -93,17 +100,20 @@ async def _first_time(
         )
     if not options.create or not await users.count(connection, provider.workspace_id):
         raise _refused("provider_no_account", "You have no account here. Ask your administrator.")
-    return await users.create(connection, provider.workspace_id, name=_name(claims, email), email=email, role="member")
+    name = _name(claims, email)
+    return await users.create(connection, provider.workspace_id, name=name, email=email, role="member"), True
 
 
 async def _put_into_groups(
-    connection: AsyncConnection, provider: Provider, user: users.User, wanted: frozenset[str]
+    connection: AsyncConnection, tell: Telling, provider: Provider, user: users.User, wanted: frozenset[str]
 ) -> None:
     present = set(await providers.memberships(connection, provider.id, user.id))
     for group_id in sorted(present - wanted):
-        await groups.take_out(connection, group_id, user.id, provider.id)
+        if await groups.take_out(connection, group_id, user.id, provider.id):
+            tell(Action.GROUP_LEAVE, actor=user.id, subject=user.id, other=group_id)
     for group_id in sorted(wanted - present):
-        await groups.add(connection, group_id, user.id, provider.id)
+        if await groups.add(connection, group_id, user.id, provider.id):
+            tell(Action.GROUP_JOIN, actor=user.id, subject=user.id, other=group_id)
 
 
 def _email(claims: Mapping[str, Any]) -> str | None:

@@ -6,6 +6,8 @@ server and no log sees.
 
 import time
 
+from freehold.audit.events import Action
+from freehold.audit.trail import written
 from freehold.identity import accounts, roles
 from freehold.identity.directory import secret_digest
 from freehold.identity.principal import Principal
@@ -33,7 +35,7 @@ async def invite(
     if actor is not None:
         roles.demand(actor.role, personal)
     secret = new_secret("fhc")
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         if await users.by_email(connection, workspace_id, email) is not None:
             raise accounts.email_taken()
         claim = await claims.invite(
@@ -45,6 +47,7 @@ async def invite(
             invited_by=actor.user_id if actor is not None else None,
             expires_at=time.time() + hours * 3600,
         )
+        tell(Action.PERSON_INVITE, subject=claim.id, role=personal, email=email)
     return claim, secret
 
 
@@ -66,6 +69,7 @@ async def listed(database: Database, workspace_id: str) -> list[claims.Claim]:
 
 async def revoke(database: Database, workspace_id: str, claim_id: str) -> None:
     """End an invitation. Raises Refused 404 when none waits."""
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         if not await claims.revoke(connection, workspace_id, claim_id):
             raise Refused("There is no such invitation, or it was used.", status=404, code="invitation_not_found")
+        tell(Action.INVITATION_REVOKE, subject=claim_id)

@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from typing import get_args
 
+from freehold.audit.events import Action
+from freehold.audit.trail import written
 from freehold.identity.directory import secret_digest
 from freehold.identity.principal import Scope
 from freehold.protocol.errors import Refused
@@ -65,12 +67,13 @@ async def create_key(
         assistants=json.dumps(sorted(set(assistants))) if assistants else "",
         sources=json.dumps(networks) if networks else "",
     )
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         if assistants:
             known = {engine.name for engine in await engines.listed(connection, workspace_id)}
             if not set(assistants) <= known:
                 raise Refused("There is no assistant of that name.", param="assistants", code="assistant_invalid")
         await credentials.create(connection, credential, secret_digest(key, secret))
+        tell(Action.KEY_CREATE, subject=credential.id, other=user_id)
     return credential, secret
 
 
@@ -84,9 +87,10 @@ async def list_keys(
 
 async def revoke_key(database: Database, workspace_id: str, key_id: str, *, user_id: str | None = None) -> None:
     """Revoke a key, everywhere within a second. Raises Refused 404 when there is none to revoke."""
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         if not await credentials.revoke(connection, workspace_id, key_id, user_id=user_id, kind="key"):
             raise Refused("There is no such key, or it is revoked already.", status=404, code="key_not_found")
+        tell(Action.KEY_REVOKE, subject=key_id)
 
 
 def _networks(sources: Sequence[str]) -> list[str]:

@@ -30,6 +30,8 @@ from fido2.webauthn import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from freehold.audit.events import Action, Method
+from freehold.audit.trail import written
 from freehold.identity.accounts import checked_name
 from freehold.protocol.errors import Refused
 from freehold.storage import factors, users
@@ -134,9 +136,9 @@ async def register(
             raise _not_made()
     except _MALFORMED:
         raise _not_made() from None
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         try:
-            return await factors.add_passkey(
+            passkey = await factors.add_passkey(
                 connection,
                 user.id,
                 credential=made.credential_id,
@@ -146,6 +148,8 @@ async def register(
             )
         except IntegrityError:
             raise _not_made() from None
+        tell(Action.FACTOR_ADD, subject=user.id, other=passkey.id, method=Method.PASSKEY)
+        return passkey
 
 
 def begin_sign_in(site: Site) -> tuple[dict[str, Any], State]:
@@ -192,9 +196,10 @@ async def rename(database: Database, user_id: str, passkey_id: str, name: str) -
 
 async def remove(database: Database, user_id: str, passkey_id: str) -> None:
     """Forget one of a person's passkeys. Raises Refused 404."""
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         if not await factors.remove_passkey(connection, user_id, passkey_id):
             raise _no_passkey()
+        tell(Action.FACTOR_REMOVE, subject=user_id, other=passkey_id, method=Method.PASSKEY)
 
 
 def sign_in_failed() -> Refused:

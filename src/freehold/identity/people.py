@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from freehold.audit.events import Action, Reason
+from freehold.audit.trail import written
 from freehold.identity import accounts, roles
 from freehold.identity.principal import Principal
 from freehold.protocol.errors import Refused
@@ -34,7 +36,7 @@ async def change(
         values["name"] = accounts.checked_name(name)
     if email is not None:
         values["email"] = accounts.checked_email(email)
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         user = await _person(connection, actor, workspace_id, user_id)
         if role is not None and role != user.role:
             values["role"] = roles.personal(role)
@@ -53,31 +55,41 @@ async def change(
                 await users.change(connection, user_id, **values)
             except IntegrityError:
                 raise accounts.email_taken() from None
+        if "role" in values:
+            tell(Action.PERSON_ROLE, subject=user_id, role=values["role"], role_before=user.role)
+        if "disabled_at" in values:
+            tell(Action.PERSON_DISABLE if disabled else Action.PERSON_ENABLE, subject=user_id)
+        if any(getattr(user, given) != values.get(given, getattr(user, given)) for given in ("name", "email")):
+            tell(Action.PERSON_CHANGE, subject=user_id)
         changed = await users.get(connection, user_id)
     return changed or user
 
 
 async def remove(database: Database, workspace_id: str, user_id: str, *, actor: Principal | None) -> None:
     """Delete an account with all that is its. Raises Refused 403, 404, 409."""
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         user = await _person(connection, actor, workspace_id, user_id)
         await keep_an_owner(connection, user)
         await users.remove(connection, user_id)
+        tell(Action.PERSON_REMOVE, subject=user_id, role=user.role, email=user.email)
 
 
 async def end_sessions(database: Database, workspace_id: str, user_id: str, *, actor: Principal | None) -> int:
     """Sign somebody out everywhere; how many sessions there were. Raises Refused 403, 404."""
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         user = await _person(connection, actor, workspace_id, user_id)
-        return await credentials.revoke_sessions(connection, user.id)
+        ended = await credentials.revoke_sessions(connection, user.id)
+        tell(Action.SESSION_END, subject=user.id, reason=Reason.REVOKED, count=ended)
+        return ended
 
 
 async def reset_factors(database: Database, workspace_id: str, user_id: str, *, actor: Principal | None) -> None:
     """Forget somebody's authenticator app, recovery codes and passkeys, and sign them out. Raises Refused 403, 404."""
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         user = await _person(connection, actor, workspace_id, user_id)
         await factors.remove_everything(connection, user.id)
-        await credentials.revoke_sessions(connection, user.id)
+        ended = await credentials.revoke_sessions(connection, user.id)
+        tell(Action.FACTOR_REMOVE, subject=user.id, count=ended)
 
 
 async def keep_an_owner(connection: AsyncConnection, user: users.User) -> None:

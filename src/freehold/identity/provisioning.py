@@ -14,6 +14,8 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from freehold.audit.events import Action
+from freehold.audit.trail import written
 from freehold.identity import accounts, people
 from freehold.identity.scim.groups import Change
 from freehold.identity.scim.patch import invalid_value
@@ -49,7 +51,7 @@ async def get_person(database: Database, workspace_id: str, user_id: str) -> tup
 async def create_person(database: Database, workspace_id: str, draft: Draft) -> Person:
     """A new account: a member without a password. Raises Refused 400, 409."""
     draft.check()
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         await _free(connection, workspace_id, draft, None)
         with _Unique():
             user = await users.create(
@@ -64,6 +66,7 @@ async def create_person(database: Database, workspace_id: str, draft: Draft) -> 
             if disabled_at is not None:
                 await users.change(connection, user.id, disabled_at=disabled_at)
             await provisioned.keep_person(connection, user, draft.username, said(draft), disabled_at)
+        tell(Action.PERSON_JOIN, subject=user.id, role=user.role, email=user.email)
         return await _person(connection, workspace_id, user.id)
 
 
@@ -71,7 +74,7 @@ async def change_person(
     database: Database, workspace_id: str, user_id: str, change: Callable[[Draft], Draft]
 ) -> tuple[Person, list[tuple[str, str]]]:
     """Let `change` make another draft of what is said of a person, and do it. Raises Refused 400, 404, 409."""
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         person = await _person(connection, workspace_id, user_id)
         draft = change(draft_of(person))
         draft.check()
@@ -84,15 +87,20 @@ async def change_person(
             if values:
                 await users.change(connection, user_id, **values)
             await provisioned.keep_person(connection, person.user, draft.username, said(draft), deactivated_at)
+        if "disabled_at" in values:
+            tell(Action.PERSON_DISABLE if values["disabled_at"] is not None else Action.PERSON_ENABLE, subject=user_id)
+        else:
+            tell(Action.SCIM_CHANGE, subject=user_id)
         return await _with_groups(connection, await _person(connection, workspace_id, user_id))
 
 
 async def remove_person(database: Database, workspace_id: str, user_id: str) -> None:
     """Delete an account with all that is its. Raises Refused 404, 409."""
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         person = await _person(connection, workspace_id, user_id)
         await people.keep_an_owner(connection, person.user)
         await users.remove(connection, user_id)
+        tell(Action.PERSON_REMOVE, subject=user_id, role=person.user.role, email=person.user.email)
 
 
 async def _standing(
@@ -161,29 +169,36 @@ async def create_group(database: Database, workspace_id: str, change: Change) ->
     if change.name is None:
         raise invalid_value()
     name = accounts.checked_name(change.name)
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         there = next((group for group in await groups.listed(connection, workspace_id) if group.name == name), None)
         if there is not None and await provisioned.is_pushed(connection, there.id):
             raise _taken()
         with _Unique():
             group = there or await groups.create(connection, workspace_id, name, None)
             await provisioned.link(connection, group.id)
-        return await _fill(connection, group, change)
+        filled = await _fill(connection, group, change)
+        made = Action.GROUP_CREATE if there is None else Action.SCIM_CHANGE
+        tell(made, subject=group.id, role=group.role, count=len(filled[1]))
+        return filled
 
 
 async def change_group(database: Database, workspace_id: str, group_id: str, change: Change) -> tuple[Group, list[str]]:
     """Do a change. Raises Refused 400, 404, 409."""
-    async with database.write() as connection:
-        return await _fill(connection, await _group(connection, workspace_id, group_id), change)
+    async with written(database) as (connection, tell):
+        filled = await _fill(connection, await _group(connection, workspace_id, group_id), change)
+        tell(Action.SCIM_CHANGE, subject=group_id, role=filled[0].role, count=len(filled[1]))
+        return filled
 
 
 async def remove_group(database: Database, workspace_id: str, group_id: str) -> None:
     """Take the client's people out. The group goes too, unless an administrator gave it a role or members."""
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         group = await _group(connection, workspace_id, group_id)
         await provisioned.unlink(connection, group_id)
-        if group.role is None and not await provisioned.has_members_of_others(connection, group_id):
+        gone = group.role is None and not await provisioned.has_members_of_others(connection, group_id)
+        if gone:
             await groups.remove(connection, group_id)
+        tell(Action.GROUP_REMOVE if gone else Action.SCIM_CHANGE, subject=group_id, role=group.role)
 
 
 async def _fill(connection: AsyncConnection, group: Group, change: Change) -> tuple[Group, list[str]]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from freehold.audit.events import Action, Reason
+from freehold.audit.trail import proved_by, written
 from freehold.identity.directory import secret_digest
 from freehold.identity.principal import Principal
 from freehold.protocol.errors import Refused
@@ -86,17 +88,21 @@ async def open_session(
         provider_id=provider_id,
         external_session=external_session,
     )
-    async with database.write() as connection:
-        if replaces is not None:
-            await credentials.revoke(connection, user.workspace_id, replaces, kind="session")
+    async with written(database) as (connection, tell):
+        if replaces is not None and not await credentials.revoke(
+            connection, user.workspace_id, replaces, kind="session"
+        ):
+            replaces = None
         await credentials.create(connection, session, secret_digest(key, secret))
+        tell(Action.SESSION_OPEN, actor=user.id, subject=session.id, other=replaces, method=proved_by(methods))
     return secret
 
 
 async def close_session(database: Database, workspace_id: str, session_id: str) -> None:
     """Sign out: the session's secret is dead everywhere within a second."""
-    async with database.write() as connection:
-        await credentials.revoke(connection, workspace_id, session_id)
+    async with written(database) as (connection, tell):
+        if await credentials.revoke(connection, workspace_id, session_id):
+            tell(Action.SESSION_END, subject=session_id, reason=Reason.SIGN_OUT)
 
 
 def coarse(address: str) -> str:
@@ -194,14 +200,17 @@ class Sessions:
 
     async def end(self, principal: Principal, session_id: str) -> None:
         """End one of the person's sessions. Raises Refused 404 when there is none."""
-        async with self._database.write() as connection:
-            done = await credentials.revoke(
+        async with written(self._database) as (connection, tell):
+            if not await credentials.revoke(
                 connection, principal.workspace_id, session_id, user_id=principal.user_id, kind="session"
-            )
-        if not done:
-            raise Refused("There is no such session, or it has ended.", status=404, code="session_not_found")
+            ):
+                raise Refused("There is no such session, or it has ended.", status=404, code="session_not_found")
+            own = session_id == principal.credential_id
+            tell(Action.SESSION_END, subject=session_id, reason=Reason.SIGN_OUT if own else Reason.REVOKED)
 
     async def end_others(self, principal: Principal) -> int:
         """End all of the person's sessions but this one; how many there were."""
-        async with self._database.write() as connection:
-            return await credentials.revoke_sessions(connection, principal.user_id or "", keep=principal.credential_id)
+        async with written(self._database) as (connection, tell):
+            ended = await credentials.revoke_sessions(connection, principal.user_id or "", keep=principal.credential_id)
+            tell(Action.SESSION_END, subject=principal.user_id, reason=Reason.REVOKED, count=ended)
+            return ended

@@ -11,6 +11,9 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
+from freehold.audit.events import Action, By
+from freehold.audit.log import signer
+from freehold.audit.trail import errand, written
 from freehold.edge import certificates, config, process, relay
 from freehold.edge.identity import SignIn
 from freehold.edge.names import local_names, reachable
@@ -19,7 +22,7 @@ from freehold.identity import accounts
 from freehold.identity import providers as identity
 from freehold.models import catalogue
 from freehold.models.store import ModelStore
-from freehold.protocol.errors import Misconfigured
+from freehold.protocol.errors import Misconfigured, Unavailable
 from freehold.settings import Settings, parse
 from freehold.storage import changes, engines, providers, users, workspaces
 from freehold.storage.engine import Database
@@ -39,11 +42,16 @@ _DESCRIPTIONS = {
 async def prepare(settings: Settings, tell: Tell) -> Prepared:
     """Bring state, database and Envoy's files up to date. Raises Misconfigured with what stands in the way."""
     store = ModelStore(settings.layout.models)
-    async with Database(settings.database_url) as database:
+    signer(settings.layout)
+    async with errand(settings.layout, By.SYSTEM) as trail, Database(settings.database_url) as database:
         tell(Step("database"))
         await migrate(database)
-        async with database.write() as connection:
-            workspace = await workspaces.first(connection) or await workspaces.create(connection, DEFAULT_WORKSPACE)
+        async with written(database) as (connection, told):
+            workspace = await workspaces.first(connection)
+            if workspace is None:
+                workspace = await workspaces.create(connection, DEFAULT_WORKSPACE)
+                told(Action.WORKSPACE_CREATE, workspace=workspace.id, subject=workspace.id)
+            trail.workspace = workspace.id
             unclaimed = await users.count(connection, workspace.id) == 0
             await changes.prune(connection)
         claim = await _claim(settings, database, workspace.id) if unclaimed else None
@@ -155,11 +163,12 @@ async def _engines(settings: Settings, database: Database, store: ModelStore, wo
         got = await install(store, entry, offline=settings.models.offline, tell=tell)
         if got is None:
             continue
-        async with database.write() as connection:
+        async with written(database) as (connection, told):
             if got.name in present:
                 await engines.make_default(connection, workspace_id, got.name)
+                told(Action.ENGINE_CHANGE, subject=present[got.name].id)
                 continue
-            await engines.add(
+            made = await engines.add(
                 connection,
                 workspace_id,
                 name=got.name,
@@ -168,6 +177,7 @@ async def _engines(settings: Settings, database: Database, store: ModelStore, wo
                 description=_DESCRIPTIONS.get(got.alias, ""),
                 default=got.kind == "chat",
             )
+            told(Action.ENGINE_CREATE, subject=made.id, digest=got.files[0].sha256)
 
 
 def _models(listed: list[engines.Engine], store: ModelStore) -> Iterator[catalogue.Model]:
@@ -184,6 +194,9 @@ def _main() -> int:
 
     try:
         tell(asyncio.run({"start": prepare, "refresh": refresh}[sys.argv[1]](settings, tell)))
+    except Unavailable as error:
+        tell(Failed((ProblemText(error.message, "Free space on the disk of the state folder, or make it writable."),)))
+        return Misconfigured.exit_code
     except Misconfigured as error:
         tell(Failed(tuple(ProblemText(p.what, p.remedy) for p in error.problems)))
         return error.exit_code

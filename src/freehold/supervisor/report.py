@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from freehold.audit.events import Action, By, Event, Id, Outcome
+from freehold.audit.log import AuditLog
 from freehold.gateway import load
 from freehold.isolation.observe import observe
 from freehold.protocol.errors import FreeholdError
@@ -15,20 +17,27 @@ from freehold.settings import Settings
 from freehold.supervisor.children import Child
 from freehold.supervisor.edges import Edges, public_url
 from freehold.supervisor.memory import descendants, memory_of
-from freehold.supervisor.runners import Runners
+from freehold.supervisor.runners import Runner, Runners
 
 
 class Report:
     """Gathers facts on demand; holds none."""
 
     def __init__(
-        self, settings: Settings, children: list[Child], edges: Edges, runners: Runners, ca_file: str | None
+        self,
+        settings: Settings,
+        children: list[Child],
+        edges: Edges,
+        runners: Runners,
+        ca_file: str | None,
+        log: AuditLog,
     ) -> None:
         self._settings = settings
         self._children = children
         self._edges = edges
         self._runners = runners
         self._ca_file = ca_file
+        self._log = log
         self._began = time.monotonic()
         self.pid = os.getpid()
 
@@ -80,6 +89,7 @@ class Report:
             except (PeerGone, TimeoutError, FreeholdError, msgspec.DecodeError):
                 inside = (Probe("the runner answers", False, "it did not report"),)
             report = SealReport((*inside, *observe(runner.box.pid, runner.log)))
+            self._log.note(_probed(runner, report))
             reports[runner.name] = {"holds": report.holds, "probes": msgspec.to_builtins(report.probes)}
         return reports
 
@@ -93,3 +103,15 @@ class Report:
             "restarts": restarts,
             "up_seconds": round(time.monotonic() - began, 1),
         }
+
+
+def _probed(runner: Runner, report: SealReport) -> Event:
+    return Event(
+        action=Action.SEAL_PROBE,
+        workspace=Id(runner.workspace_id),
+        runner=Id(runner.name),
+        by=By.COMMAND,
+        outcome=Outcome.DONE if report.holds else Outcome.FAILED,
+        count=len(report.probes),
+        failures=sum(not probe.held for probe in report.probes),
+    )

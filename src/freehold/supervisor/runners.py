@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from freehold.audit.events import Action, By, Event, Id, Outcome, Reason
 from freehold.isolation.driver import Box, BoxSpec, Driver, Mount
 from freehold.isolation.pool import LiveRunner, write_pool_file
 from freehold.models.store import ModelStore
@@ -78,10 +79,11 @@ class _Place:
 class Runners:
     """All runners of this machine. `apply` says what should be; `watch` makes and keeps it so."""
 
-    def __init__(self, settings: Settings, driver: Driver, store: ModelStore) -> None:
+    def __init__(self, settings: Settings, driver: Driver, store: ModelStore, note: Callable[[Event], None]) -> None:
         self._settings = settings
         self._driver = driver
         self._store = store
+        self._note = note
         self._places: dict[str, _Place] = {}
         self._stopping: set[asyncio.Task[None]] = set()
         self._published: list[LiveRunner] | None = None
@@ -139,7 +141,7 @@ class Runners:
         try:
             await self._until_ready(fresh)
         except Misconfigured:
-            await self._end(fresh, 1.0)
+            await self._end(fresh, 1.0, Reason.RUNNER)
             raise
         place.runner = fresh
         self._publish()
@@ -162,7 +164,7 @@ class Runners:
                 return
             place.runner = None
             self._publish()
-            await self._end(runner, 1.0)
+            await self._end(runner, 1.0, Reason.RUNNER)
             place.restarts += 1
             place.not_before = time.monotonic() + place.delay
             place.delay = min(place.delay * 2, _LONGEST_DELAY)
@@ -178,6 +180,7 @@ class Runners:
         spec, slots = self._spec(name, folder, place)
         started = await self._driver.start(spec)
         client = UnixClient(str(folder / "runner.sock"), host="runner")
+        self._tell(Action.RUNNER_START, name, place.workspace_id)
         return Runner(name, place.workspace_id, folder, started, client, slots, spec.log)
 
     async def _until_ready(self, runner: Runner, timeout: float = 180.0) -> None:
@@ -226,10 +229,24 @@ class Runners:
             await asyncio.sleep(0.2)
         await self._end(runner, 3.0)
 
-    async def _end(self, runner: Runner, grace: float) -> None:
+    async def _end(self, runner: Runner, grace: float, reason: Reason = Reason.ASKED) -> None:
         runner.client.close()
         await runner.box.stop(grace)
         shutil.rmtree(runner.folder, ignore_errors=True)
+        self._tell(Action.RUNNER_END, runner.name, runner.workspace_id, reason)
+
+    def _tell(self, action: Action, name: str, workspace_id: str, reason: Reason | None = None) -> None:
+        """Tell the audit of a box. Not waited for: a box that is needed does not wait for a disk that is full."""
+        outcome = Outcome.FAILED if reason is Reason.RUNNER else Outcome.DONE
+        event = Event(
+            action=action,
+            workspace=Id(workspace_id),
+            runner=Id(name),
+            by=By.SYSTEM,
+            outcome=outcome,
+            reason=reason,
+        )
+        self._note(event)
 
     def _log(self, name: str) -> Path:
         return self._settings.layout.logs / f"runner-{name.rpartition('-')[0]}.log"

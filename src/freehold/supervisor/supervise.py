@@ -6,15 +6,19 @@ then the facts for other commands. Whatever ends the block, everything that was 
 
 import asyncio
 import contextlib
+import hmac
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 
+from freehold.audit.events import Action, By, Digest, Event
+from freehold.audit.log import AuditLog, signer
 from freehold.console import STATIC
 from freehold.isolation.driver import open_driver
 from freehold.models.store import ModelStore
-from freehold.protocol.errors import Misconfigured, Problem
+from freehold.protocol.errors import Misconfigured, Problem, Unavailable
 from freehold.protocol.http import PeerGone, UnixClient
 from freehold.settings import Settings, dump
 from freehold.supervisor import control
@@ -54,7 +58,12 @@ async def supervise(settings: Settings, tell: Tell, stop: asyncio.Event) -> None
                 Notice("the 'process' driver does not seal the model: it can reach the network. For development only.")
             )
         prepared = await prepare_apart(settings, "start", tell)
-        edges, runners = Edges(settings), Runners(settings, driver, ModelStore(layout.models))
+        log = await stack.enter_async_context(AuditLog.of(layout))
+        await _started(settings, log)
+        stack.callback(log.note, Event(action=Action.INSTANCE_STOP, by=By.SYSTEM))
+        if settings.audit.copies:
+            await stack.enter_async_context(_copies(settings, log))
+        edges, runners = Edges(settings), Runners(settings, driver, ModelStore(layout.models), log.note)
         gateways = [_gateway(settings, worker) for worker in range(settings.gateway.workers)]
         console = _console(settings)
         for child in (*gateways, console):
@@ -73,7 +82,7 @@ async def supervise(settings: Settings, tell: Tell, stop: asyncio.Event) -> None
             ):
                 group.create_task(work)
 
-        report = Report(settings, [*gateways, console], edges, runners, prepared.ca_file)
+        report = Report(settings, [*gateways, console], edges, runners, prepared.ca_file, log)
         handlers: dict[control.Word, control.Handler] = {
             "status": report.status,
             "seal": report.seal,
@@ -87,6 +96,28 @@ async def supervise(settings: Settings, tell: Tell, stop: asyncio.Event) -> None
         follower = _Follower(settings, prepared.seq, edges, runners)
         async with _kept(runners.watch(), follower.follow()):
             await stop.wait()
+
+
+async def _started(settings: Settings, log: AuditLog) -> None:
+    """Record the start and under which settings, before anything can be reached. Raises Misconfigured.
+
+    The settings can hold a database's password, so their digest is one with a key.
+    """
+    digest = Digest(hmac.digest(settings.layout.secret("audit-hash"), dump(settings), "sha256").hex())
+    try:
+        await log.record(Event(action=Action.INSTANCE_SETTINGS, by=By.SYSTEM, digest=digest))
+        await log.record(Event(action=Action.INSTANCE_START, by=By.SYSTEM, process=os.getpid()))
+    except Unavailable:
+        folder = settings.layout.audit
+        raise Misconfigured(
+            Problem(f"the audit log in {folder} cannot be written", "Make it writable, or free space on its disk.")
+        ) from None
+
+
+def _copies(settings: Settings, log: AuditLog) -> contextlib.AbstractAsyncContextManager[object]:
+    from freehold.audit.copying import copying  # what reaches buckets and syslog is not loaded where there are none
+
+    return copying(settings, signer(settings.layout).verifier, log)
 
 
 def _gateway(settings: Settings, worker: int) -> Child:

@@ -8,6 +8,8 @@ import contextlib
 import hmac
 import time
 
+from freehold.audit.events import Action
+from freehold.audit.trail import written
 from freehold.identity.directory import secret_digest
 from freehold.identity.keys import HINT_CHARACTERS
 from freehold.protocol.errors import Refused, Unavailable
@@ -44,8 +46,9 @@ async def create(
         revoked_at=None,
         last_used_at=None,
     )
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         await credentials.create(connection, token, secret_digest(key, secret))
+        tell(Action.SCIM_CLIENT_CREATE, subject=token.id)
     return token, secret
 
 
@@ -57,13 +60,14 @@ async def listed(database: Database, workspace_id: str) -> list[credentials.Cred
 
 async def revoke(database: Database, workspace_id: str, token_id: str) -> None:
     """Refuse a token from the next request on. Raises Refused 404 when there is none to revoke."""
-    async with database.write() as connection:
+    async with written(database) as (connection, tell):
         if not await credentials.revoke(connection, workspace_id, token_id, kind="scim"):
             raise Refused("There is no such token, or it is revoked already.", status=404, code="token_not_found")
+        tell(Action.SCIM_CLIENT_REVOKE, subject=token_id)
 
 
-async def demand(database: Database, key: bytes, workspace_id: str, secret: str) -> None:
-    """Raise Refused 401, the same for every reason, unless this is a live token of the workspace."""
+async def demand(database: Database, key: bytes, workspace_id: str, secret: str) -> str:
+    """The id of this live token of the workspace. Raises Refused 401, the same for every reason, for any other."""
     if secret_kind(secret) != "fhp":
         raise _unknown()
     digest = secret_digest(key, secret)
@@ -76,6 +80,7 @@ async def demand(database: Database, key: bytes, workspace_id: str, secret: str)
         with contextlib.suppress(Unavailable):
             async with database.write() as connection:
                 await credentials.touch(connection, {token.id: now})
+    return token.id
 
 
 def _unknown() -> Refused:
