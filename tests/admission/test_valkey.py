@@ -124,3 +124,10 @@ async def test_every_key_has_a_time_to_live_and_its_workspace_as_hash_tag(valkey
         assert {key.split(":")[1] for key in keys} == {"{61616161}"}
         for key in keys:
             assert 0 < await store._client.pttl(key) < 60_000
+
+
+async def test_it_closes_whatever_a_renewal_is_doing(valkey: str) -> None:
+    """The client takes a cancel in some moments for a failure of its own, which kept the store open for ever."""
+    for number in range(12):
+        async with asyncio.timeout(10), ValkeyStore(valkey, lease_seconds=0.002).running() as store:
+            await asyncio.gather(*(store.take([], [Slot(PLACE, 1000)], f"{number}-{n}") for n in range(3)))

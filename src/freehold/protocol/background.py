@@ -7,14 +7,21 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
 
+_AGAIN_SECONDS = 0.05
+
 
 @contextlib.asynccontextmanager
 async def during(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run `work` beside the block; at the block's end it is cancelled and has ended."""
+    """Run `work` beside the block; at the block's end it is cancelled and has ended.
+
+    It is cancelled until it ends: libraries whose own time limits are cancels can take one for a fault of the peer.
+    """
     task = asyncio.create_task(work)
     try:
         yield
     finally:
-        task.cancel()
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_AGAIN_SECONDS)
         with contextlib.suppress(asyncio.CancelledError):
             await task
