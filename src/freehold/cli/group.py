@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from freehold.cli.output import AsJson, State, Workspace, people, show_json, show_table
-from freehold.cli.user import Person, named, run
+from freehold.cli.user import Person, named
+from freehold.cli.work import run
 from freehold.identity import groups
 from freehold.protocol.errors import Refused
 from freehold.settings import Settings

@@ -1,6 +1,5 @@
 """`freehold guard policy|pattern|values|test`: what is looked for in texts, and what is done where it is found."""
 
-import asyncio
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -11,14 +10,16 @@ import msgspec
 import typer
 
 from freehold.cli.output import AsJson, State, Workspace, people, show_json, show_table, spoken
-from freehold.cli.work import on_database
+from freehold.cli.work import run
 from freehold.guard import book, fingerprint
 from freehold.guard import policy as policies
 from freehold.guard.detector import KINDS
 from freehold.guard.passage import Outcome
 from freehold.protocol.errors import Refused
-from freehold.settings import Settings, load
+from freehold.settings import Settings
 from freehold.storage import guard as stored
+from freehold.storage import workspaces
+from freehold.storage.engine import Database
 
 app = typer.Typer(help="The guard: sensitive data in prompts, answers and logs.", no_args_is_help=True)
 policy_app = typer.Typer(help="What is done with each class in each direction.", no_args_is_help=True)
@@ -35,31 +36,29 @@ _LARGEST_FILE = 64 << 20
 
 
 def _change(
-    settings: Settings, workspace_name: str | None, change: Callable[[policies.Policy], policies.Policy]
-) -> policies.Policy:
-    async def work() -> policies.Policy:
-        async with on_database(settings, workspace_name) as (database, workspace), database.write() as connection:
+    change: Callable[[policies.Policy], policies.Policy], workspace_name: str | None, state: State, as_json: bool
+) -> None:
+    async def work(_: Settings, database: Database, workspace: workspaces.Workspace) -> None:
+        async with database.write() as connection:
             changed = change(await book.policy_of(connection, workspace.id))
             policies.check(changed)
             await stored.put_policy(connection, workspace.id, msgspec.json.encode(changed).decode())
-            return changed
 
-    return asyncio.run(work())
+    run(work, workspace_name, state, as_json)
 
 
-def _in_force(settings: Settings, workspace_name: str | None) -> policies.Policy:
-    async def work() -> policies.Policy:
-        async with on_database(settings, workspace_name) as (database, workspace), database.read() as connection:
+def _in_force(workspace_name: str | None, state: State, as_json: bool) -> policies.Policy:
+    async def work(_: Settings, database: Database, workspace: workspaces.Workspace) -> policies.Policy:
+        async with database.read() as connection:
             return await book.policy_of(connection, workspace.id)
 
-    return asyncio.run(work())
+    return run(work, workspace_name, state, as_json)
 
 
 @policy_app.command("show")
 def show(workspace_name: Workspace = None, state: State = None, as_json: AsJson = False) -> None:
     """The policy in force: what is done, and from which confidence on."""
-    with spoken(as_json):
-        found = _in_force(load(state), workspace_name)
+    found = _in_force(workspace_name, state, as_json)
     rules = {d: {k: found.rule(d, k) for k in KINDS} for d in policies.DIRECTIONS}
     if as_json:
         show_json({"rules": rules, "allowed": found.allowed, "phone_regions": found.phone_regions})
@@ -86,16 +85,15 @@ def put(
     as_json: AsJson = False,
 ) -> None:
     """Set what is done with a class in a direction."""
-    with spoken(as_json):
 
-        def change(policy: policies.Policy) -> policies.Policy:
-            rules: dict[Any, dict[Any, policies.Rule]] = {name: dict(kinds) for name, kinds in policy.rules.items()}
-            rules.setdefault(direction.value, {})[kind.value] = msgspec.convert(
-                {"action": action.value, "sure": sure}, policies.Rule
-            )
-            return msgspec.structs.replace(policy, rules=rules)
+    def change(policy: policies.Policy) -> policies.Policy:
+        rules: dict[Any, dict[Any, policies.Rule]] = {name: dict(kinds) for name, kinds in policy.rules.items()}
+        rules.setdefault(direction.value, {})[kind.value] = msgspec.convert(
+            {"action": action.value, "sure": sure}, policies.Rule
+        )
+        return msgspec.structs.replace(policy, rules=rules)
 
-        _change(load(state), workspace_name, change)
+    _change(change, workspace_name, state, as_json)
     if as_json:
         show_json({"direction": direction.value, "class": kind.value, "action": action.value, "sure": sure})
     else:
@@ -105,12 +103,11 @@ def put(
 @policy_app.command()
 def allow(text: str, workspace_name: Workspace = None, state: State = None, as_json: AsJson = False) -> None:
     """Never find this text, such as the company's own telephone number."""
-    with spoken(as_json):
-        _change(
-            load(state),
-            workspace_name,
-            lambda policy: msgspec.structs.replace(policy, allowed=tuple({*policy.allowed, text})),
-        )
+
+    def change(policy: policies.Policy) -> policies.Policy:
+        return msgspec.structs.replace(policy, allowed=tuple({*policy.allowed, text}))
+
+    _change(change, workspace_name, state, as_json)
     if as_json:
         show_json({"allowed": text})
     else:
@@ -137,13 +134,13 @@ def add(
         except msgspec.ValidationError:
             raise Refused("The name, the pattern or a word has a wrong form or is too long.") from None
 
-        def change(policy: policies.Policy) -> policies.Policy:
-            others = tuple(each for each in policy.patterns if each.name != name)
-            if len(others) >= 100:
-                raise Refused("There are 100 patterns already.")
-            return msgspec.structs.replace(policy, patterns=(*others, own))
+    def change(policy: policies.Policy) -> policies.Policy:
+        others = tuple(each for each in policy.patterns if each.name != name)
+        if len(others) >= 100:
+            raise Refused("There are 100 patterns already.")
+        return msgspec.structs.replace(policy, patterns=(*others, own))
 
-        _change(load(state), workspace_name, change)
+    _change(change, workspace_name, state, as_json)
     if as_json:
         show_json(own)
     else:
@@ -153,8 +150,7 @@ def add(
 @pattern_app.command("list")
 def patterns(workspace_name: Workspace = None, state: State = None, as_json: AsJson = False) -> None:
     """Your own patterns."""
-    with spoken(as_json):
-        found = _in_force(load(state), workspace_name).patterns
+    found = _in_force(workspace_name, state, as_json).patterns
     if as_json:
         show_json(list(found))
         return
@@ -166,15 +162,14 @@ def patterns(workspace_name: Workspace = None, state: State = None, as_json: AsJ
 @pattern_app.command()
 def remove(name: str, workspace_name: Workspace = None, state: State = None, as_json: AsJson = False) -> None:
     """Take a pattern away."""
-    with spoken(as_json):
 
-        def change(policy: policies.Policy) -> policies.Policy:
-            kept = tuple(own for own in policy.patterns if own.name != name)
-            if len(kept) == len(policy.patterns):
-                raise Refused("There is no such pattern. 'freehold guard pattern list' shows them.", status=404)
-            return msgspec.structs.replace(policy, patterns=kept)
+    def change(policy: policies.Policy) -> policies.Policy:
+        kept = tuple(own for own in policy.patterns if own.name != name)
+        if len(kept) == len(policy.patterns):
+            raise Refused("There is no such pattern. 'freehold guard pattern list' shows them.", status=404)
+        return msgspec.structs.replace(policy, patterns=kept)
 
-        _change(load(state), workspace_name, change)
+    _change(change, workspace_name, state, as_json)
     if as_json:
         show_json({"removed": name})
     else:
@@ -191,26 +186,24 @@ def add_values(
     as_json: AsJson = False,
 ) -> None:
     """Register values: what is kept are keyed fingerprints, from which no value can be read."""
-    with spoken(as_json):
-        settings = load(state)
-        lines = [line for line in _read(file).splitlines() if line.strip()]
-        name = (label or file.name)[:100]
+    name = (label or file.name)[:100]
 
-        async def work() -> tuple[int, int]:
-            async with on_database(settings, workspace_name) as (database, workspace):
-                key = fingerprint.workspace_key(settings.layout.secret(book.SECRET), workspace.id)
-                rows, skipped = [], 0
-                for line in lines:
-                    try:
-                        known = fingerprint.register(key, line, kind[:40], name)
-                    except Refused:
-                        skipped += 1
-                        continue
-                    rows.append(stored.StoredValue(workspace.id, **msgspec.structs.asdict(known)))
-                async with database.write() as connection:
-                    return await stored.add_values(connection, rows), skipped
+    async def work(settings: Settings, database: Database, workspace: workspaces.Workspace) -> tuple[int, int]:
+        key = fingerprint.workspace_key(settings.layout.secret(book.SECRET), workspace.id)
+        rows, skipped = [], 0
+        for line in _read(file).splitlines():
+            if not line.strip():
+                continue
+            try:
+                known = fingerprint.register(key, line, kind[:40], name)
+            except Refused:
+                skipped += 1
+                continue
+            rows.append(stored.StoredValue(workspace.id, **msgspec.structs.asdict(known)))
+        async with database.write() as connection:
+            return await stored.add_values(connection, rows), skipped
 
-        added, skipped = asyncio.run(work())
+    added, skipped = run(work, workspace_name, state, as_json)
     if as_json:
         show_json({"added": added, "skipped": skipped, "kind": kind, "label": name})
         return
@@ -232,14 +225,12 @@ def _read(file: Path) -> str:
 @values_app.command("list")
 def values(workspace_name: Workspace = None, state: State = None, as_json: AsJson = False) -> None:
     """How many values are registered, by label. The values themselves are not kept."""
-    with spoken(as_json):
-        settings = load(state)
 
-        async def work() -> list[tuple[str, str, int]]:
-            async with on_database(settings, workspace_name) as (database, workspace), database.read() as connection:
-                return await stored.counted_values(connection, workspace.id)
+    async def work(_: Settings, database: Database, workspace: workspaces.Workspace) -> list[tuple[str, str, int]]:
+        async with database.read() as connection:
+            return await stored.counted_values(connection, workspace.id)
 
-        found = asyncio.run(work())
+    found = run(work, workspace_name, state, as_json)
     if as_json:
         show_json([{"kind": kind, "label": label, "count": count} for kind, label, count in found])
     else:
@@ -249,16 +240,15 @@ def values(workspace_name: Workspace = None, state: State = None, as_json: AsJso
 @values_app.command("remove")
 def remove_values(label: str, workspace_name: Workspace = None, state: State = None, as_json: AsJson = False) -> None:
     """Forget the values of a label."""
-    with spoken(as_json):
-        settings = load(state)
 
-        async def work() -> int:
-            async with on_database(settings, workspace_name) as (database, workspace), database.write() as connection:
-                return await stored.remove_values(connection, workspace.id, label)
-
-        count = asyncio.run(work())
-        if not count:
+    async def work(_: Settings, database: Database, workspace: workspaces.Workspace) -> int:
+        async with database.write() as connection:
+            removed = await stored.remove_values(connection, workspace.id, label)
+        if not removed:
             raise Refused("There are no values of that label. 'freehold guard values list' shows them.", status=404)
+        return removed
+
+    count = run(work, workspace_name, state, as_json)
     if as_json:
         show_json({"removed": count})
     else:
@@ -274,16 +264,14 @@ def try_text(
     as_json: AsJson = False,
 ) -> None:
     """Show what would happen to a text. Nothing is kept of it."""
-    with spoken(as_json):
-        settings = load(state)
 
-        async def work() -> Outcome:
-            async with on_database(settings, workspace_name) as (database, workspace), database.read() as connection:
-                guard = await book.guard_of(connection, workspace.id, settings.layout.secret(book.SECRET))
-            way: Any = direction.value
-            return guard.text(way, sys.stdin.read(_LARGEST_FILE) if text == "-" else text)
+    async def work(settings: Settings, database: Database, workspace: workspaces.Workspace) -> Outcome:
+        async with database.read() as connection:
+            guard = await book.guard_of(connection, workspace.id, settings.layout.secret(book.SECRET))
+        way: Any = direction.value
+        return guard.text(way, sys.stdin.read(_LARGEST_FILE) if text == "-" else text)
 
-        outcome = asyncio.run(work())
+    outcome = run(work, workspace_name, state, as_json)
     if as_json:
         show_json(outcome)
         return

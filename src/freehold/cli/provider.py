@@ -15,8 +15,8 @@ from freehold.audit.events import Action
 from freehold.audit.trail import written
 from freehold.cli.discovery import check_ca, discover
 from freehold.cli.output import AsJson, State, Workspace, fail, people, show_json, show_table, spoken
-from freehold.cli.user import named, run
-from freehold.cli.work import origin
+from freehold.cli.user import named
+from freehold.cli.work import origin, run
 from freehold.edge.identity import SignIn, endpoints_of
 from freehold.identity import declaring, services
 from freehold.identity import providers as identity

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from freehold.cli.output import AsJson, State, Workspace, people, show_json, show_table
-from freehold.cli.user import run
-from freehold.cli.work import origin
+from freehold.cli.work import origin, run
 from freehold.identity.scim import tokens
 from freehold.settings import Settings
 from freehold.storage import workspaces

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from freehold.cli.output import AsJson, State, Workspace, people, show_json, show_table
-from freehold.cli.user import run
+from freehold.cli.work import run
 from freehold.identity import services
 from freehold.settings import Settings
 from freehold.storage import users, workspaces

@@ -1,22 +1,18 @@
 """`freehold user …`: the people of a workspace, from the machine. Works while Freehold runs or not."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
-from freehold.cli.output import AsJson, State, Workspace, people, show_json, show_table, spoken
-from freehold.cli.work import on_database, origin
+from freehold.cli.output import AsJson, State, Workspace, people, show_json, show_table
+from freehold.cli.work import origin, run
 from freehold.identity import accounts, invitations, roles
 from freehold.identity import people as persons
 from freehold.protocol.errors import Refused
-from freehold.settings import Settings, load
+from freehold.settings import Settings
 from freehold.storage import credentials, groups, users, workspaces
 from freehold.storage.engine import Database
-
-T = TypeVar("T")
 
 app = typer.Typer(help="People: invite, list, change, remove.", no_args_is_help=True)
 
@@ -198,24 +194,6 @@ def _changed(person: str, workspace_name: str | None, state: State, as_json: boo
         show_json({"id": user.id, "role": user.role, "disabled": user.disabled_at is not None})
     else:
         people.print(said)
-
-
-def run(
-    work: Callable[[Settings, Database, workspaces.Workspace], Awaitable[T]],
-    workspace_name: str | None,
-    state: State,
-    as_json: bool,
-) -> T:
-    """Do `work` on the state folder's database and the named workspace; errors are told and end the program."""
-    with spoken(as_json):
-        settings = load(state)
-
-        async def inside() -> T:
-            async with on_database(settings, workspace_name) as (database, workspace):
-                return await work(settings, database, workspace)
-
-        return asyncio.run(inside())
-    raise AssertionError("unreachable: errors leave by `spoken`")
 
 
 async def named(database: Database, workspace_id: str, name: str) -> users.User:

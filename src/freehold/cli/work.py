@@ -1,18 +1,23 @@
 """The state as commands use it: opened, checked to be there, with its workspace. Works while Freehold runs or not."""
 
+import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from freehold.audit.events import By
 from freehold.audit.trail import errand
+from freehold.cli.output import State, spoken
 from freehold.protocol.errors import Misconfigured, Problem, Refused
-from freehold.settings import Settings
+from freehold.settings import Settings, load
 from freehold.storage import workspaces
 from freehold.storage.engine import Database
 from freehold.supervisor.instance import read_instance
+
+T = TypeVar("T")
 
 
 @contextlib.asynccontextmanager
@@ -44,6 +49,24 @@ async def on_database(
             raise Refused("There is no workspace of that name. 'freehold workspace list' shows them.", status=404)
         trail.workspace = workspace.id
         yield database, workspace
+
+
+def run(
+    work: Callable[[Settings, Database, workspaces.Workspace], Awaitable[T]],
+    workspace_name: str | None,
+    state: State,
+    as_json: bool,
+) -> T:
+    """Do `work` on the state folder's database and the named workspace; errors are told and end the program."""
+    with spoken(as_json):
+        settings = load(state)
+
+        async def inside() -> T:
+            async with on_database(settings, workspace_name) as (database, workspace):
+                return await work(settings, database, workspace)
+
+        return asyncio.run(inside())
+    raise AssertionError("unreachable: errors leave by `spoken`")
 
 
 def login_user() -> int:

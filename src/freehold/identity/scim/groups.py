@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from freehold.identity.scim.filters import Compare, Either, Filter
-from freehold.identity.scim.patch import Operation, invalid_value
+from freehold.identity.scim.patch import Operation, invalid_value, text_of
 from freehold.protocol.errors import Refused
 from freehold.storage.groups import Group
 
@@ -33,11 +33,11 @@ class Change:
         value = None if operation.op == "remove" else operation.value
         match operation.attribute:
             case "displayname":
-                self.name = _text(value, 100)
+                self.name = text_of(value, 100)
                 if self.name is None:
                     raise invalid_value()
             case "externalid":
-                self.identified, self.external_id = True, _text(value, 200)
+                self.identified, self.external_id = True, text_of(value, 200)
             case "members":
                 self._members(operation)
 
@@ -97,11 +97,3 @@ def _named(where: Filter) -> set[str]:
         case Either(parts):
             return {user_id for part in parts for user_id in _named(part)}
     raise Refused("Members are named by 'members[value eq \"ID\"]'.", code="invalid_path")
-
-
-def _text(value: Any, longest: int) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or len(value.strip()) > longest or not value.isprintable():
-        raise invalid_value()
-    return value.strip() or None

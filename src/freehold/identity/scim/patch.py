@@ -55,6 +55,15 @@ def member(body: Mapping[str, Any], name: str) -> Any:
     return next((value for key, value in body.items() if key.lower() == name), None)
 
 
+def text_of(value: Any, longest: int) -> str | None:
+    """A text of at most `longest` characters without the space around it; None for nothing. Raises Refused 400."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value.strip()) > longest or not value.isprintable():
+        raise invalid_value()
+    return value.strip() or None
+
+
 def invalid_value() -> Refused:
     """A value of the wrong type, missing, or outside of its bounds."""
     return Refused("A required value is missing, or a value is not one that is taken here.", code="invalid_value")

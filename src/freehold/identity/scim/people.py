@@ -12,7 +12,7 @@ import msgspec
 
 from freehold.identity import accounts
 from freehold.identity.scim.filters import Both, Compare, Filter, holds
-from freehold.identity.scim.patch import Operation, invalid_value
+from freehold.identity.scim.patch import Operation, invalid_value, text_of
 from freehold.protocol.errors import Refused
 from freehold.storage.provisioned import Person
 
@@ -45,7 +45,7 @@ class Draft(msgspec.Struct, omit_defaults=True):
         value = None if operation.op == "remove" else operation.value
         match operation.attribute:
             case "username" | "externalid" | "displayname" as field:
-                setattr(self, field, _text(_single(value), _TEXTS[field]) or ("" if field == "username" else None))
+                setattr(self, field, text_of(_single(value), _TEXTS[field]) or ("" if field == "username" else None))
             case "active":
                 if operation.op == "remove":
                     raise Refused("Say of an account that it is active or not.", code="immutable")
@@ -94,7 +94,7 @@ class Draft(msgspec.Struct, omit_defaults=True):
             field = _NAME.get(key.lower())
             if field is None:
                 continue
-            text = _text(part, 100)
+            text = text_of(part, 100)
             if text:
                 self.name = {**self.name, field: text}
             else:
@@ -184,14 +184,6 @@ def _single(value: Any) -> Any:
     return value
 
 
-def _text(value: Any, longest: int) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or len(value.strip()) > longest or not value.isprintable():
-        raise invalid_value()
-    return value.strip() or None
-
-
 def _flag(value: Any) -> bool | None:
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
@@ -213,10 +205,10 @@ def _addresses(value: Any) -> list[Email]:
 
 
 def _email(value: Mapping[str, Any]) -> Email:
-    address = _text(value.get("value"), 254)
+    address = text_of(value.get("value"), 254)
     if address is None:
         raise invalid_value()
-    return Email(address, _text(value.get("type"), 40), _flag(value.get("primary")))
+    return Email(address, text_of(value.get("type"), 40), _flag(value.get("primary")))
 
 
 def _plain(email: Email) -> dict[str, Any]:
