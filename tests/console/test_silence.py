@@ -8,8 +8,6 @@ a busy machine is repeated.
 """
 
 import itertools
-import random
-import time
 from collections.abc import Awaitable, Callable
 
 import argon2
@@ -22,31 +20,17 @@ from freehold.protocol.ids import new_secret
 from tests.console.conftest import BUILT, PASSWORD, House
 from tests.console.test_signing import passkey_of
 from tests.identity.authenticator import Authenticator
+from tests.timing import Probe, told_apart
 
 pytestmark = [BUILT, pytest.mark.slow, pytest.mark.soak]
 
 SAMPLES, RUNS = 600, 5
-Probe = Callable[[], Awaitable[object]]
-
-
-async def told_apart(known: Probe, unknown: Probe) -> float:
-    """The area under the curve: 0.5 is a coin."""
-    order = [known, unknown] * SAMPLES
-    random.Random(3).shuffle(order)  # noqa: S311 - an order, not a secret
-    timed: list[tuple[float, bool]] = []
-    for probe in order:
-        began = time.perf_counter()
-        await probe()
-        timed.append((time.perf_counter() - began, probe is known))
-    timed.sort()
-    ranks = sum(rank for rank, (_, was_known) in enumerate(timed, 1) if was_known)
-    return (ranks - SAMPLES * (SAMPLES + 1) / 2) / SAMPLES**2
 
 
 async def silent(known: Probe, unknown: Probe) -> None:
     areas = []
     for _ in range(RUNS):
-        areas.append(await told_apart(known, unknown))
+        areas.append(await told_apart(known, unknown, SAMPLES, 3))
         if 0.45 <= areas[-1] <= 0.55:
             return
     raise AssertionError(f"told apart in every run: {areas}")

@@ -1,17 +1,12 @@
 """Policies: closed, checked, and what the command line does with them, on a state folder that is not running."""
 
 import asyncio
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from typer.testing import CliRunner
 
-from freehold import settings as configuration
-from freehold.cli.app import app
 from freehold.guard import book
 from freehold.guard.detector import KINDS
 from freehold.guard.passage import Guard
@@ -21,28 +16,18 @@ from freehold.settings import Settings
 from freehold.storage import guard as stored
 from freehold.storage import workspaces
 from freehold.storage.engine import Database
+from tests import commanding
+from tests.commanding import folder, second
 
 
 @pytest.fixture
 def state(tmp_path: Path, migrated: Path) -> Settings:
     """A folder with two workspaces."""
-    settings = configuration.load(tmp_path / "state")
-    settings.layout.create()
-    shutil.copy(migrated, settings.state / "freehold.db")
-
-    async def fill() -> None:
-        async with Database(settings.database_url) as database, database.write() as connection:
-            await workspaces.create(connection, "First")
-            await workspaces.create(connection, "Second", "second.example")
-
-    asyncio.run(fill())
-    return settings
+    return folder(tmp_path, migrated, second)
 
 
 def run(state: Settings, *arguments: str, code: int = 0, given: str | None = None) -> Any:
-    done = CliRunner().invoke(app, ["guard", *arguments, "--json", "--state", str(state.state)], input=given)
-    assert done.exit_code == code, (arguments, done.output, done.exception)
-    return json.loads(done.stdout)
+    return commanding.run(state, "guard", *arguments, code=code, given=given)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from tests.hostile.whole import Whole
+from tests.timing import area
 
 pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
@@ -40,9 +41,7 @@ def _told_apart(whole: Whole, there: str, missing: str) -> float:
                 answer += connection.recv(65536)
             timed.append((time.perf_counter() - began, line == there))
             assert answer.startswith(b"HTTP/1.1 401 ")
-    timed.sort()
-    ranks = sum(rank for rank, (_, exists) in enumerate(timed, 1) if exists)
-    return (ranks - SAMPLES * (SAMPLES + 1) / 2) / SAMPLES**2
+    return area(timed)
 
 
 @pytest.mark.parametrize("name", PAIRS)

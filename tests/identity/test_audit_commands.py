@@ -1,31 +1,23 @@
 """Every command that changes something leaves one entry of the login user; without the log it does nothing."""
 
 import ast
-import asyncio
-import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 import freehold
-from freehold import settings as configuration
 from freehold.audit.events import By, Entry, Keyed, Outcome, decode
 from freehold.audit.folder import Snapshot
 from freehold.audit.log import signer
 from freehold.audit.verify import verify
-from freehold.cli.app import app
 from freehold.cli.work import login_user
-from freehold.identity import accounts
 from freehold.settings import Settings
-from freehold.storage import providers, workspaces
+from freehold.storage import providers
 from freehold.storage.engine import Database
-
-PASSWORD = "correct horse battery"
+from freehold.storage.workspaces import Workspace
+from tests.commanding import PASSWORD, folder, owner, run
 
 WRITES_UNTOLD = {
     "identity/passkeys.py": 2,  # a signature's counter, a passkey's name
@@ -55,43 +47,25 @@ def test_every_other_transaction_is_told_of() -> None:
 
 @pytest.fixture
 def state(tmp_path: Path, migrated: Path) -> Settings:
-    """A folder with a workspace and its owner, and a second workspace nobody claimed."""
-    settings = configuration.load(tmp_path / "state")
-    settings.layout.create()
-    shutil.copy(migrated, settings.state / "freehold.db")
+    """A folder with a workspace, its owner and a provider."""
 
-    async def fill() -> None:
-        async with Database(settings.database_url) as database:
-            async with database.write() as connection:
-                first = await workspaces.create(connection, "First")
-            key = settings.layout.secret("credentials")
-            claim = await accounts.create_claim(database, key, first.id, 1)
-            await accounts.redeem_claim(
-                database, key, first.id, claim, name="Ada", email="ada@example.org", password=PASSWORD
+    async def provider(_: Settings, database: Database, first: Workspace) -> None:
+        async with database.write() as connection:
+            await providers.create(
+                connection,
+                first.id,
+                provider_id="idp_AAAAAAAAAAAAAAAA",
+                name="staff",
+                title="Staff",
+                issuer="https://idp.example",
+                client_id="x",
+                client_secret=None,
+                audience=None,
+                options="{}",
+                metadata="",
             )
-            async with database.write() as connection:
-                await providers.create(
-                    connection,
-                    first.id,
-                    provider_id="idp_AAAAAAAAAAAAAAAA",
-                    name="staff",
-                    title="Staff",
-                    issuer="https://idp.example",
-                    client_id="x",
-                    client_secret=None,
-                    audience=None,
-                    options="{}",
-                    metadata="",
-                )
 
-    asyncio.run(fill())
-    return settings
-
-
-def run(state: Settings, *arguments: str, code: int = 0) -> Any:
-    done = CliRunner().invoke(app, [*arguments, "--json", "--state", str(state.state)])
-    assert done.exit_code == code, (arguments, done.output, done.exception)
-    return json.loads(done.stdout)
+    return folder(tmp_path, migrated, owner, provider)
 
 
 def entries(state: Settings) -> list[Entry]:

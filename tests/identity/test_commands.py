@@ -1,52 +1,16 @@
 """The command line for people, groups, services and keys, on a state folder that is not running."""
 
 import asyncio
-import json
-import shutil
-from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from freehold import settings as configuration
-from freehold.cli.app import app
 from freehold.identity import accounts, invitations
 from freehold.identity.directory import Directory
 from freehold.protocol.errors import Refused
 from freehold.settings import Settings
 from freehold.storage import workspaces
 from freehold.storage.engine import Database
-
-PASSWORD = "correct horse battery"
-
-
-@pytest.fixture
-def state(tmp_path: Path, migrated: Path) -> Settings:
-    """A folder with two workspaces and one owner in the first."""
-    settings = configuration.load(tmp_path / "state")
-    settings.layout.create()
-    shutil.copy(migrated, settings.state / "freehold.db")
-
-    async def fill() -> None:
-        async with Database(settings.database_url) as database:
-            async with database.write() as connection:
-                first = await workspaces.create(connection, "First")
-                await workspaces.create(connection, "Second", "second.example")
-            key = settings.layout.secret("credentials")
-            claim = await accounts.create_claim(database, key, first.id, 1)
-            await accounts.redeem_claim(
-                database, key, first.id, claim, name="Ada", email="ada@example.org", password=PASSWORD
-            )
-
-    asyncio.run(fill())
-    return settings
-
-
-def run(state: Settings, *arguments: str, code: int = 0) -> Any:
-    done = CliRunner().invoke(app, [*arguments, "--json", "--state", str(state.state)])
-    assert done.exit_code == code, (arguments, done.output, done.exception)
-    return json.loads(done.stdout)
+from tests.commanding import PASSWORD, run
 
 
 def test_people_are_invited_changed_and_removed(state: Settings) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from freehold import settings as configuration
 from freehold.cli.app import app
 from freehold.edge import certificates, relay
 from freehold.edge.names import Names
-from freehold.identity import accounts
 from freehold.settings import Edge, Layout, Settings
-from freehold.storage import changes, providers, workspaces
+from freehold.storage import changes, providers
 from freehold.storage.engine import Database
 from freehold.supervisor.prepare import prepare_relay
+from tests.commanding import folder, owner, run
 from tests.identity.issuer import AUDIENCE, CLIENT, SECRET, Issuer, issuing
 
 pytestmark = pytest.mark.slow
@@ -33,28 +31,7 @@ def issuer() -> Iterator[Issuer]:
 @pytest.fixture
 def state(tmp_path: Path, migrated: Path) -> Settings:
     """A folder with a workspace and its owner."""
-    settings = configuration.load(tmp_path / "state")
-    settings.layout.create()
-    shutil.copy(migrated, settings.state / "freehold.db")
-
-    async def fill() -> None:
-        async with Database(settings.database_url) as database:
-            async with database.write() as connection:
-                first = await workspaces.create(connection, "First")
-            key = settings.layout.secret("credentials")
-            claim = await accounts.create_claim(database, key, first.id, 1)
-            await accounts.redeem_claim(
-                database, key, first.id, claim, name="Ada", email="ada@example.org", password="correct horse battery"
-            )
-
-    asyncio.run(fill())
-    return settings
-
-
-def run(state: Settings, *arguments: str, code: int = 0) -> Any:
-    done = CliRunner().invoke(app, [*arguments, "--json", "--state", str(state.state)])
-    assert done.exit_code == code, (arguments, done.output, done.exception)
-    return json.loads(done.stdout)
+    return folder(tmp_path, migrated, owner)
 
 
 def say(state: Settings, *arguments: str) -> str:

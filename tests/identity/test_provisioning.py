@@ -20,10 +20,8 @@ from freehold.identity.scim.people import Draft, said
 from freehold.protocol.errors import Refused
 from freehold.settings import Settings
 from freehold.storage import provisioned
+from tests.commanding import run
 from tests.conftest import Home
-from tests.identity.test_commands import run, state
-
-__all__ = ["state"]
 
 PEOPLE: list[dict[str, Any]] = [
     {"username": "ada@example.org", "externalid": "E-1", "displayname": "Ada", "active": True},

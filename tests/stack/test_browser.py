@@ -1,49 +1,25 @@
 """A person in real Chromium: claims the instance, chats, sees the answer grow, stops it, reloads."""
 
-import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
+from tests.stack.chromium import JOURNEY, browsing, shot
 from tests.stack.conftest import Stack
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = [
-    pytest.mark.stack,
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-]
-
-SHOTS = os.environ.get("FREEHOLD_SHOTS")
+pytestmark = JOURNEY
 
 
 @pytest.fixture
 def page(fresh: Stack, tmp_path: Path) -> Iterator[Page]:
     """A browser that has never been here, on an instance that nobody has claimed."""
     fresh.start()
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(tmp_path / "profile"),
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
-                  "--disable-component-update", "--disable-sync", "--no-first-run"],
-            ignore_https_errors=True,
-            viewport={"width": 1280, "height": 800},
-        )  # fmt: skip
-        page = context.pages[0]
+    with browsing(tmp_path / "profile") as (_, page):
         yield page
-        context.close()
-
-
-def shot(page: Page, name: str) -> None:
-    if SHOTS:
-        page.screenshot(path=f"{SHOTS}/{name}.png")
 
 
 def test_claim_chat_stop_reload(page: Page, fresh: Stack) -> None:

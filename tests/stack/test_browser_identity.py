@@ -7,17 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from freehold.identity import totp
+from tests.stack.chromium import JOURNEY, browsing, shot
 from tests.stack.conftest import Stack
-from tests.stack.test_browser import CHROMIUM, shot
 
-pytestmark = [
-    pytest.mark.stack,
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-]
+pytestmark = JOURNEY
 
 ADA, BO = "an engine of one's own", "seven lamps by the river"
 SLOW = 20_000
@@ -27,16 +23,7 @@ SLOW = 20_000
 def page(fresh: Stack, tmp_path: Path) -> Iterator[Page]:
     """A browser with a built-in authenticator, on an instance that nobody has claimed."""
     fresh.start()
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(tmp_path / "profile"),
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
-                  "--disable-component-update", "--disable-sync", "--no-first-run"],
-            ignore_https_errors=True,
-            viewport={"width": 1280, "height": 800},
-        )  # fmt: skip
-        page = context.pages[0]
+    with browsing(tmp_path / "profile") as (context, page):
         page.set_default_timeout(SLOW)
         session = context.new_cdp_session(page)
         session.send("WebAuthn.enable")
@@ -54,7 +41,6 @@ def page(fresh: Stack, tmp_path: Path) -> Iterator[Page]:
             },
         )
         yield page
-        context.close()
 
 
 def sign_out(page: Page, url: str) -> None:

@@ -7,19 +7,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from freehold.settings import Layout
 from tests.identity.issuer import ADA, AUDIENCE, CLIENT, SECRET, Issuer, issuing
+from tests.stack.chromium import JOURNEY, browsing, shot
 from tests.stack.conftest import Stack
-from tests.stack.test_browser import CHROMIUM, shot
 from tests.stack.test_identity import browser, join
 
-pytestmark = [
-    pytest.mark.stack,
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-]
+pytestmark = JOURNEY
 
 SLOW = 20_000
 
@@ -35,19 +31,9 @@ def issuer() -> Iterator[Issuer]:
 def page(fresh: Stack, tmp_path: Path) -> Iterator[Page]:
     """A browser that was never here."""
     fresh.start()
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(tmp_path / "profile"),
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
-                  "--disable-component-update", "--disable-sync", "--no-first-run"],
-            ignore_https_errors=True,
-            viewport={"width": 1280, "height": 800},
-        )  # fmt: skip
-        page = context.pages[0]
+    with browsing(tmp_path / "profile") as (_, page):
         page.set_default_timeout(SLOW)
         yield page
-        context.close()
 
 
 def soon(condition: Callable[[], bool], seconds: float = 20) -> float:

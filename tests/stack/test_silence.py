@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.stack.conftest import Stack
+from tests.timing import area
 
 pytestmark = pytest.mark.stack
 
@@ -83,7 +84,7 @@ def test_time_does_not_tell_what_exists(stack: Stack, there: str, missing: str) 
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     order = [there, missing] * 2000
     random.Random(3).shuffle(order)  # noqa: S311 - an order, not a secret
-    times: dict[str, list[float]] = {there: [], missing: []}
+    timed: list[tuple[float, bool]] = []
     with stack.context.wrap_socket(raw, server_hostname="localhost") as tls:
         for path in order:
             began = time.perf_counter()
@@ -91,10 +92,7 @@ def test_time_does_not_tell_what_exists(stack: Stack, there: str, missing: str) 
             answer = tls.recv(65536)
             while b"\r\n\r\n" not in answer or not answer.rstrip().endswith(b"}}"):
                 answer += tls.recv(65536)
-            times[path].append(time.perf_counter() - began)
+            timed.append((time.perf_counter() - began, path == there))
             assert answer.startswith(b"HTTP/1.1 401")
-    ranked = sorted((value, path) for path, values in times.items() for value in values)
-    ranks = sum(rank for rank, (_, path) in enumerate(ranked, 1) if path == there)
-    n = len(times[there])
-    area = (ranks - n * (n + 1) / 2) / (n * n)
-    assert 0.45 <= area <= 0.55, area
+    found = area(timed)
+    assert 0.45 <= found <= 0.55, found
